@@ -1,0 +1,51 @@
+/* Dot products of a weight row with a row of activations, one way per dtype.
+ *
+ * A dot product may want the activations in a form of its own (int8 blocks). That form is prepared
+ * once per row of activations and shared by all weight rows and threads. Level 0 is plain C over
+ * decoded values: the reference. Faster ones are found at run time by the ladder in cpu_dot_x86.h.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "format/dtype.h"
+
+struct cpu_dot {
+    /* Bytes of the prepared form of a row of `cols` activations, a multiple of 64. NULL: there is
+     * none, and `dot` takes the floats themselves. */
+    uint64_t (*prepared_bytes)(uint64_t cols);
+    /* `prepared` is 64-byte aligned. */
+    void (*prepare)(const float *x, uint64_t cols, void *prepared);
+    /* Sum of weight * activation over a row; planes[p] is that row's bytes in plane p. */
+    float (*dot)(const uint8_t *const planes[DTYPE_MAX_PLANES], const void *x, uint64_t cols);
+};
+
+/* The two loops of attention over rows of a cache, whose dtype is f32 or f16. */
+struct cpu_cache_math {
+    float (*dot)(const void *row, const float *x, uint64_t n);
+    /* y += scale * row */
+    void (*add_scaled)(const void *row, float scale, uint64_t n, float *y);
+};
+
+enum cpu_dtype_index {
+#define X(NAME, ...) CPU_DTYPE_##NAME,
+    DTYPES(X)
+#undef X
+        CPU_DTYPES
+};
+
+/* What one instruction set brings. Rows that are NULL leave the level below in place. */
+struct cpu_level {
+    const char *name;  /* as in cpu_features_text */
+    uint32_t features; /* all of these are needed (enum cpu_feature) */
+    struct cpu_dot dots[CPU_DTYPES];
+    struct cpu_cache_math f32_cache, f16_cache;
+};
+
+extern const struct cpu_level cpu_level_plain;
+
+/* The level made of the highest rungs these features allow. */
+struct cpu_level cpu_level_choose(uint32_t features);
+
+const struct cpu_dot *cpu_dot_of(const struct cpu_level *level, enum dtype dtype);
+const struct cpu_cache_math *cpu_cache_math_of(const struct cpu_level *level, enum dtype dtype);

@@ -1,0 +1,54 @@
+/* y = x / sqrt(mean(x^2) + epsilon) * weight. The sum is in double, so that it does not depend on
+ * how long the row is.
+ */
+#include <math.h>
+
+#include "engine/cpu/cpu_internal.h"
+
+struct rms_norm_loop {
+    const float *x, *weight;
+    float *y;
+    uint64_t dim;
+    float epsilon;
+};
+
+static void rms_norm_range(void *context, uint64_t begin, uint64_t end, uint32_t thread)
+{
+    const struct rms_norm_loop *loop = context;
+    for (uint64_t row = begin; row < end; row++) {
+        const float *x = loop->x + row * loop->dim;
+        float *y = loop->y + row * loop->dim;
+        double sum = 0;
+        for (uint64_t i = 0; i < loop->dim; i++) {
+            sum += (double)x[i] * x[i];
+        }
+        float factor = (float)(1 / sqrt(sum / (double)loop->dim + (double)loop->epsilon));
+        for (uint64_t i = 0; i < loop->dim; i++) {
+            y[i] = x[i] * factor * loop->weight[i];
+        }
+    }
+}
+
+void cpu_rms_norm(const struct cpu_run *run, const struct op *op)
+{
+    const struct rms_norm_args *args = &op->args.rms_norm;
+    const struct step *step = cpu_step(op, args->step);
+    uint64_t rows = (uint64_t)step->n_tokens * args->rows_per_token;
+    struct rms_norm_loop loop = {
+        .x = cpu_pointer(args->x),
+        .weight = cpu_pointer(args->weight),
+        .y = cpu_pointer(args->y),
+        .dim = args->dim,
+        .epsilon = args->epsilon,
+    };
+    if (args->last_only) {
+        loop.x += (rows - args->rows_per_token) * args->dim;
+        rows = args->rows_per_token;
+    }
+    thread_pool_for(run->pool, rows, 16, rms_norm_range, &loop);
+}
+
+uint64_t cpu_rms_norm_scratch(const struct cpu_level *level, const struct op *op)
+{
+    return 0;
+}

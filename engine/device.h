@@ -1,0 +1,22 @@
+/* Names of devices ("auto", "cpu", "vulkan:1") to back ends: the one place above the back ends that
+ * knows which there are. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/op/backend.h"
+#include "format/error.h"
+
+struct device_request {
+    const char *device; /* NULL = "auto" */
+    uint32_t threads;
+    uint64_t memory_limit;
+    bool validation;
+};
+
+/* Whether the request leaves the choice to us, so that the CPU may be used instead if the GPU
+ * cannot take the model. */
+bool device_is_auto(const char *device);
+
+struct backend *device_open(const struct device_request *request, struct error *err);

@@ -1,0 +1,72 @@
+/* The forward pass as a list of ops: embed, layers, norm, head.
+ *
+ * forward_init declares every tensor a session needs besides the weights; engine/run gives them
+ * addresses; forward_write then writes the list, for one token or for a chunk. Nothing in a list
+ * depends on the position, so it is written once and run many times.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/model/model.h"
+#include "engine/model/state.h"
+#include "engine/op/backend.h"
+#include "engine/op/op.h"
+
+struct forward_options {
+    uint32_t context;   /* positions the states hold */
+    uint32_t chunk;     /* most tokens of one evaluation */
+    enum dtype kv_type; /* DTYPE_F16 or DTYPE_F32 */
+    bool keep_routes;   /* the router's choice of every layer stays readable after a run */
+};
+
+struct forward_tensor {
+    struct tensor tensor;
+    enum buffer_use use;
+    void *initial; /* tensor.bytes to be written once before the first run, or NULL */
+};
+
+struct forward {
+    const struct model *model;
+    struct forward_options options;
+    struct forward_tensor *tensors; /* all of the below */
+    uint32_t n_tensors, tensor_capacity;
+
+    struct tensor *step;        /* struct step with room for chunk ids */
+    struct tensor *frequencies; /* (head_dim / 2) */
+    struct tensor *x, *y;       /* (chunk, hidden) residual stream before and after attention */
+    struct tensor *normed;      /* (chunk, hidden) */
+    struct tensor *q, *k, *v;   /* (chunk, heads or kv_heads * head_dim) */
+    struct tensor *q_normed, *k_normed;   /* NULL without q/k norm */
+    struct tensor *q_rotated, *k_rotated; /* as q, k */
+    struct tensor *attended;              /* (chunk, heads * head_dim) */
+    struct tensor *projected;             /* (chunk, hidden) */
+    struct tensor **ids;     /* per layer (shared by all unless keep_routes): (chunk, top_k) u32 */
+    struct tensor **weights; /* the same: (chunk, top_k) */
+    struct tensor *dense_ids,
+        *dense_weights;     /* (chunk): zeros and ones, for layers without a router */
+    struct tensor *offsets; /* (experts + 1) u32 */
+    struct tensor *pairs;   /* (chunk * top_k) u32 */
+    struct tensor *h;       /* (chunk * top_k, ffn) */
+    struct tensor *parts;   /* (chunk * top_k, hidden) */
+    struct tensor *last;    /* (1, hidden) the last token, normed */
+    struct tensor *logits;  /* (1, vocabulary), readable */
+    struct tensor *best;    /* (1) id of the largest logit, readable */
+
+    struct state *states; /* (layers) */
+};
+
+/* Declares the tensors; no address is set. The model must outlive it. */
+bool forward_init(struct forward *forward, const struct model *model,
+                  const struct forward_options *options, struct error *err);
+void forward_free(struct forward *forward);
+
+/* Bytes of all declared tensors, and of the states among them. */
+uint64_t forward_bytes(const struct forward *forward);
+uint64_t forward_state_bytes(const struct forward *forward);
+
+/* Writes the list for evaluations of 1..max_tokens tokens, max_tokens <= chunk. `list` is
+ * initialised here. */
+bool forward_write(const struct forward *forward, uint32_t max_tokens, struct op_list *list,
+                   struct error *err);

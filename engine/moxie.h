@@ -1,0 +1,261 @@
+/* Moxie: the public interface. A C programmer needs this header and libmoxie, nothing else.
+ *
+ *     struct moxie_error err;
+ *     struct moxie_model *model = moxie_open("model.moxie", NULL, &err);
+ *     struct moxie_session *session = model ? moxie_session_create(model, NULL, &err) : NULL;
+ *     ...
+ *     moxie_eval(session, ids, n, &err);              // a prompt, then one token at a time
+ *     const float *logits = moxie_logits(session);    // of the last token
+ *     ...
+ *     moxie_session_destroy(&session);
+ *     moxie_close(&model);
+ *
+ * tools/example.c is a whole program.
+ *
+ * Errors. A function that can fail because of the world (a bad file, a missing device, full memory)
+ * returns false or NULL and writes one sentence for a person into *err; err may be NULL. Breaking a
+ * rule stated here (a NULL where none is allowed, say) is a mistake of the caller and stops the
+ * program by an assertion.
+ *
+ * Threads. A model may be shared by sessions of one thread at a time: calls on a model and on its
+ * sessions must not overlap. Different models are independent. Nothing here prints, exits, reads
+ * environment variables or installs signal handlers.
+ *
+ * Memory. What a function allocates is freed by the function named at its declaration. Pointers
+ * returned as const belong to the library and live as long as said there. Structs of options may
+ * grow at the end: initialise them by moxie_*_defaults.
+ */
+#ifndef MOXIE_H
+#define MOXIE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MOXIE_API __attribute__((visibility("default")))
+
+struct moxie_error {
+    char text[512]; /* UTF-8, NUL-terminated, one sentence */
+};
+
+/* ---- Devices
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+enum moxie_device_kind {
+    MOXIE_DEVICE_CPU,
+    MOXIE_DEVICE_DISCRETE,
+    MOXIE_DEVICE_INTEGRATED,
+    MOXIE_DEVICE_VIRTUAL,
+    MOXIE_DEVICE_SOFTWARE, /* Vulkan computed by the CPU: slow, for tests; never chosen by "auto" */
+};
+
+struct moxie_device {
+    char id[16]; /* what moxie_options.device takes: "cpu", "vulkan:0", ... */
+    char name[256];
+    char driver[256];
+    enum moxie_device_kind kind;
+    bool usable;           /* false: below the floor, and `note` says why */
+    char note[256];        /* what it can do beyond the floor, or what is missing */
+    uint64_t memory_bytes; /* of its own; RAM for the CPU */
+    uint32_t api_version;  /* Vulkan's, packed; 0 for the CPU */
+    uint32_t subgroup_size;
+};
+
+/* Fills at most `capacity` devices, the CPU first, and returns how many there are. If Vulkan is not
+ * to be had, *vulkan_error says why (empty otherwise); it may be NULL. */
+MOXIE_API uint32_t moxie_devices(struct moxie_device *devices, uint32_t capacity,
+                                 struct moxie_error *vulkan_error);
+
+/* ---- Models
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+struct moxie_model;
+
+struct moxie_options {
+    const char *device; /* "auto" (NULL): a real GPU if there is one, else the CPU; "cpu"; "vulkan":
+                           the best Vulkan device, software included; "vulkan:N" */
+    uint32_t threads;   /* of the CPU back end; 0 = one per core */
+    uint64_t device_memory; /* bytes that may be taken on the GPU; 0 = what is free */
+    bool validation; /* Vulkan's validation layer; moxie_validation_messages tells what it said */
+    /* Called while weights are being placed, with bytes done and in all; may be NULL. */
+    void (*progress)(void *context, uint64_t done, uint64_t total);
+    void *progress_context;
+};
+
+MOXIE_API struct moxie_options moxie_options_defaults(void);
+
+/* Opens a .moxie file and places its weights; options may be NULL. The file is mapped and must not
+ * change while the model is open. */
+MOXIE_API struct moxie_model *moxie_open(const char *path, const struct moxie_options *options,
+                                         struct moxie_error *err);
+/* Sessions of the model must have been destroyed. Sets *model to NULL; NULL is fine. */
+MOXIE_API void moxie_close(struct moxie_model **model);
+
+struct moxie_model_info {
+    const char *name;         /* as the file says, or "" */
+    const char *architecture; /* "qwen3moe", ... */
+    const char *device;       /* the name of the device it runs on */
+    uint32_t layers, hidden, heads, kv_heads, head_dim;
+    uint32_t experts, experts_per_token; /* 0: a dense model */
+    uint32_t vocabulary;                 /* rows of logits */
+    uint32_t context;                    /* positions the model was trained for */
+    uint64_t file_bytes;
+};
+/* Strings live until moxie_close. */
+MOXIE_API void moxie_model_info(const struct moxie_model *model, struct moxie_model_info *info);
+
+/* Messages of the validation layer so far (always 0 without moxie_options.validation). */
+MOXIE_API uint32_t moxie_validation_messages(const struct moxie_model *model);
+
+/* ---- Text
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+#define MOXIE_ADD_SPECIAL 1u /* begin/end tokens as the model's tokenizer adds them */
+#define MOXIE_PARSE_SPECIAL \
+    2u /* text of special tokens ("<|im_end|>") becomes those tokens; never for text of strangers \
+        */
+
+/* Ids of a text (bytes long; invalid UTF-8 becomes U+FFFD). *ids is allocated: moxie_free. */
+MOXIE_API bool moxie_tokenize(const struct moxie_model *model, const char *text, size_t bytes,
+                              uint32_t flags, uint32_t **ids, size_t *count,
+                              struct moxie_error *err);
+/* The bytes a token adds to the text, possibly part of a character; NULL and 0 if none (special
+ * tokens unless show_special). Lives until moxie_close. */
+MOXIE_API const char *moxie_token_bytes(const struct moxie_model *model, uint32_t id,
+                                        bool show_special, uint32_t *bytes);
+/* The token as the vocabulary spells it, for people; NULL if it has no text. Not NUL-terminated. */
+MOXIE_API const char *moxie_token_text(const struct moxie_model *model, uint32_t id,
+                                       uint32_t *bytes);
+/* Whether an answer ends with this token. */
+MOXIE_API bool moxie_is_stop(const struct moxie_model *model, uint32_t id);
+
+/* Makes whole characters of token bytes that arrive one token at a time. Zero-initialise. */
+struct moxie_text_stream {
+    uint8_t held[4];
+    uint32_t n_held;
+};
+/* Writes what is complete to out (room for 3 * (bytes + 3)) and returns its length. */
+MOXIE_API size_t moxie_text_push(struct moxie_text_stream *stream, const char *bytes, size_t n,
+                                 char *out);
+/* At the end: what was held back, as U+FFFD (room for 3). */
+MOXIE_API size_t moxie_text_flush(struct moxie_text_stream *stream, char *out);
+
+struct moxie_message {
+    const char *role;    /* "system", "user", "assistant" */
+    const char *content; /* UTF-8 */
+};
+/* Renders messages by the model's own chat template, with the opening of the assistant's turn if
+ * add_generation_prompt. *text is allocated: moxie_free. False if the model has no template or the
+ * template refuses the messages. */
+MOXIE_API bool moxie_chat_text(struct moxie_model *model, const struct moxie_message *messages,
+                               size_t n_messages, bool add_generation_prompt, char **text,
+                               size_t *bytes, struct moxie_error *err);
+/* The same as token ids, where only the template's own text can become special tokens:
+ * special-token text inside a message stays text. *ids is allocated: moxie_free. */
+MOXIE_API bool moxie_chat_tokens(struct moxie_model *model, const struct moxie_message *messages,
+                                 size_t n_messages, bool add_generation_prompt, uint32_t **ids,
+                                 size_t *count, struct moxie_error *err);
+
+/* Frees what a moxie function allocated; NULL is fine. */
+MOXIE_API void moxie_free(void *memory);
+
+/* ---- Sessions
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+struct moxie_session;
+
+enum moxie_kv_type { MOXIE_KV_F16, MOXIE_KV_F32 };
+
+struct moxie_session_options {
+    uint32_t context;           /* tokens it can hold; 0 = the model's own, at most 32768 */
+    uint32_t chunk;             /* most tokens evaluated at once; 0 = 512 */
+    enum moxie_kv_type kv_type; /* F16 halves the memory of the context */
+    bool keep_routes;           /* moxie_routes works */
+};
+MOXIE_API struct moxie_session_options moxie_session_defaults(void);
+
+/* One conversation: a sequence of tokens and what the model remembers of them. All its memory is
+ * taken here; options may be NULL. */
+MOXIE_API struct moxie_session *moxie_session_create(struct moxie_model *model,
+                                                     const struct moxie_session_options *options,
+                                                     struct moxie_error *err);
+MOXIE_API void moxie_session_destroy(struct moxie_session **session);
+
+MOXIE_API uint32_t moxie_context(const struct moxie_session *session);  /* tokens it can hold */
+MOXIE_API uint32_t moxie_position(const struct moxie_session *session); /* tokens it holds */
+
+/* Appends n >= 1 tokens. False, with the session unchanged, if an id is outside the vocabulary or
+ * the context would overflow; false, with the session at some position in between, if the device
+ * fails. */
+MOXIE_API bool moxie_eval(struct moxie_session *session, const uint32_t *ids, size_t n,
+                          struct moxie_error *err);
+/* Logits (vocabulary) of the last token of the last eval, valid until the next eval. NULL before
+ * the first. */
+MOXIE_API const float *moxie_logits(const struct moxie_session *session);
+/* The id of the largest of them (ties: the lowest id), computed on the device. */
+MOXIE_API uint32_t moxie_best(const struct moxie_session *session);
+/* Forgets all tokens from `position` on (position <= moxie_position). */
+MOXIE_API void moxie_rewind(struct moxie_session *session, uint32_t position);
+
+/* The router's choice in a layer for each token of the last chunk of the last eval, in order: ids
+ * and weights (n_tokens, experts_per_token). Returns n_tokens; 0 for a layer without a router.
+ * Needs keep_routes; valid until the next eval. */
+MOXIE_API uint32_t moxie_routes(const struct moxie_session *session, uint32_t layer,
+                                const uint32_t **ids, const float **weights);
+
+struct moxie_memory {
+    uint64_t weights;          /* bytes on the device, or used in place from the mapped file */
+    uint64_t context;          /* keys and values of all positions */
+    uint64_t activations;      /* everything else of the session */
+    uint64_t device_available; /* bytes free on the device now */
+};
+MOXIE_API void moxie_memory_report(const struct moxie_session *session,
+                                   struct moxie_memory *memory);
+
+struct moxie_counts { /* on Vulkan, since the model was opened */
+    uint64_t submits, dispatches, barriers;
+};
+MOXIE_API void moxie_counts(const struct moxie_session *session, struct moxie_counts *counts);
+
+/* Writes the op list for one token (chunk false) or for a chunk of a prompt, one line an op. */
+MOXIE_API void moxie_print_ops(const struct moxie_session *session, bool chunk, FILE *out);
+
+/* ---- Sampling
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+struct moxie_sampling {
+    float temperature;    /* 0 = greedy */
+    uint32_t top_k;       /* 0 = off */
+    float top_p;          /* 1 = off */
+    float min_p;          /* 0 = off */
+    float repeat_penalty; /* 1 = off */
+    uint32_t repeat_last; /* how many last tokens are penalised */
+    uint64_t seed;        /* the same seed, model and device give the same text */
+};
+MOXIE_API struct moxie_sampling moxie_sampling_defaults(void);
+
+struct moxie_sampler;
+MOXIE_API struct moxie_sampler *moxie_sampler_create(const struct moxie_model *model,
+                                                     const struct moxie_sampling *sampling,
+                                                     struct moxie_error *err);
+MOXIE_API void moxie_sampler_destroy(struct moxie_sampler **sampler);
+/* Tells the sampler of a token of the prompt or of the answer (for the repeat penalty). */
+MOXIE_API void moxie_sampler_accept(struct moxie_sampler *sampler, uint32_t id);
+/* Chooses the next token from the session's logits. */
+MOXIE_API uint32_t moxie_sample(struct moxie_sampler *sampler, const struct moxie_session *session);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,25 @@
+/* What is behind the public interface. Private to engine/moxie*.c and engine/session.c. */
+#pragma once
+
+#include "engine/model/model.h"
+#include "engine/moxie.h"
+#include "engine/op/backend.h"
+#include "engine/run/placement.h"
+#include "engine/text/chat_template.h"
+#include "engine/text/tokenizer.h"
+
+struct moxie_model {
+    struct model_file file;
+    struct model model;
+    struct backend *backend;
+    bool validation;
+    struct placement *placement;
+    uint64_t weight_bytes;
+    struct tokenizer *tokenizer;         /* NULL if the file has none */
+    struct chat_template *chat_template; /* made at the first use */
+    char *name;
+    uint32_t n_sessions;
+};
+
+/* Copies the sentence to the caller's struct (may be NULL); returns false. */
+bool moxie_error_export(struct moxie_error *out, const struct error *err);

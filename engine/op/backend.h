@@ -1,0 +1,73 @@
+/* What a back end can do. engine/run knows back ends only by this struct.
+ *
+ * All calls on one back end come from one thread at a time. Functions that can fail because the
+ * world is wrong return false and fill err; a back end that has failed while running (a lost
+ * device) fails every later call with the same kind of sentence.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/op/op.h"
+#include "format/error.h"
+
+enum buffer_use {
+    BUFFER_WEIGHTS,     /* written once, read by ops */
+    BUFFER_ACTIVATIONS, /* read and written by ops only */
+    BUFFER_STEP,        /* written by the host before every run */
+    BUFFER_RESULT,      /* read by the host after every run */
+};
+
+/* Bytes on a back end. `address` is 256-byte aligned and is what goes into argument structs. Fresh
+ * memory is zero on the CPU and undefined elsewhere. */
+struct buffer {
+    uint64_t address;
+    uint64_t bytes;
+    void *internal; /* the back end's own */
+};
+
+/* A list made ready to run, many times, with different steps. */
+struct program;
+
+struct backend_counts {
+    uint64_t submits;    /* of command buffers, since the back end was made */
+    uint64_t dispatches; /* executed */
+    uint64_t barriers;   /* executed */
+};
+
+struct backend_memory {
+    uint64_t total;     /* bytes of the largest device-local heap, or of RAM */
+    uint64_t available; /* of these, what may be taken now */
+    uint64_t used;      /* by this back end's buffers */
+};
+
+struct backend {
+    const struct backend_functions *functions;
+    char name[128]; /* "CPU, avx512, 16 threads" or the device's name */
+};
+
+struct backend_functions {
+    /* Refuses (with the sizes in the sentence) rather than exceed the device's limits or budget. */
+    bool (*buffer_create)(struct backend *backend, uint64_t bytes, enum buffer_use use,
+                          struct buffer *buffer, struct error *err);
+    void (*buffer_destroy)(struct backend *backend, struct buffer *buffer);
+    /* Optional (may be NULL): uses host memory in place, which must outlive the buffer. */
+    bool (*buffer_import)(struct backend *backend, const void *host, uint64_t bytes,
+                          struct buffer *buffer, struct error *err);
+    /* Host to buffer and back; returns when done. A write or read of a STEP or RESULT buffer
+     * between runs is a plain copy. */
+    bool (*write)(struct backend *backend, const struct buffer *buffer, uint64_t offset,
+                  const void *source, uint64_t bytes, struct error *err);
+    bool (*read)(struct backend *backend, const struct buffer *buffer, uint64_t offset,
+                 void *destination, uint64_t bytes, struct error *err);
+    /* The list must be bound and must outlive the program. */
+    struct program *(*program_create)(struct backend *backend, const struct op_list *list,
+                                      struct error *err);
+    void (*program_destroy)(struct backend *backend, struct program *program);
+    /* Runs the whole list and returns when the results can be read. */
+    bool (*run)(struct backend *backend, struct program *program, struct error *err);
+    void (*counts)(struct backend *backend, struct backend_counts *counts);
+    void (*memory)(struct backend *backend, struct backend_memory *memory);
+    void (*destroy)(struct backend *backend);
+};

@@ -1,0 +1,84 @@
+#include "engine/op/op.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const struct {
+    const char *name, *access, *meaning;
+    uint32_t args_bytes;
+} rows[OP_COUNT] = {
+#define X(op, tensors, text) {#op, tensors, text, sizeof(struct op##_args)},
+    OPS(X)
+#undef X
+};
+
+#define X(op, tensors, text) \
+    static_assert(sizeof(struct op##_args) <= OP_MAX_ARGS_BYTES, "push constants are 128 bytes"); \
+    static_assert(sizeof(tensors) - 1 <= OP_MAX_TENSORS, "too many tensors");
+OPS(X)
+#undef X
+
+const char *op_name(enum op_kind kind)
+{
+    return rows[kind].name;
+}
+
+const char *op_meaning(enum op_kind kind)
+{
+    return rows[kind].meaning;
+}
+
+const char *op_access(enum op_kind kind)
+{
+    return rows[kind].access;
+}
+
+bool op_reads(enum op_kind kind, uint32_t tensor)
+{
+    return rows[kind].access[tensor] == 'r' || rows[kind].access[tensor] == 'R';
+}
+
+bool op_writes(enum op_kind kind, uint32_t tensor)
+{
+    return rows[kind].access[tensor] == 'w';
+}
+
+uint32_t op_args_bytes(enum op_kind kind)
+{
+    return rows[kind].args_bytes;
+}
+
+static bool writes_tensor(const struct op *op, const struct tensor *tensor)
+{
+    for (uint32_t i = 0; i < op->n_tensors; i++) {
+        if (op->tensors[i] == tensor && op_writes(op->kind, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool touches_tensor(const struct op *op, const struct tensor *tensor)
+{
+    for (uint32_t i = 0; i < op->n_tensors; i++) {
+        if (op->tensors[i] == tensor) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool op_depends(const struct op *later, const struct op *earlier)
+{
+    for (uint32_t i = 0; i < later->n_tensors; i++) {
+        const struct tensor *tensor = later->tensors[i];
+        if (!tensor) {
+            continue;
+        }
+        if (op_writes(later->kind, i) ? touches_tensor(earlier, tensor)
+                                      : writes_tensor(earlier, tensor)) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,108 @@
+/* The common language of the rooms: the list of ops.
+ *
+ * engine/model writes what is computed as a list of ops over tensors; engine/cpu and engine/vk each
+ * know how to run every op. OPS is the one list of them. Everything else about an op is found by
+ * its name, and forgetting a part does not compile or does not link:
+ *
+ *     shaders/op_args.h        struct <op>_args: addresses in the order of `tensors`, then numbers
+ *     engine/cpu/cpu_<op>.c    cpu_<op>(): plain C, the specification
+ *     shaders/<op>.comp        the same per work-group (more files for faster forms)
+ *     engine/vk/vk_ops.c       plan_<op>(): which shader and how many work-groups
+ *     tests/ops/check_<op>.c   check_<op>(): shapes, fills, tolerance
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "engine/op/tensor.h"
+#include "format/error.h"
+#include "shaders/op_args.h"
+
+/* X(name, tensors, meaning): one letter a tensor, r = read, w = written, in the order of the
+ * addresses in its argument struct. Lower-case tensors must be there; R may be absent (address 0).
+ */
+#define OPS(X) \
+    X(embed, "rrw", "y = rows of the table, one per token") \
+    X(rms_norm, "rrrw", "y = x / rms(x) * weight") \
+    X(matmul, "rrrw", "y = weight x") \
+    X(add, "rrrw", "y = a + b") \
+    X(rope, "rrrw", "y = x with pairs rotated by position") \
+    X(kv_store, "rrrww", "caches[position] = k, v") \
+    X(attention, "rrrrw", "y = softmax(q k) v") \
+    X(router, "rrrww", "ids, weights = top-k experts of each token") \
+    X(expert_group, "rrww", "(token, slot) pairs sorted by expert") \
+    X(expert_gate_up, "rrrrRRw", "h = activation(gate x) * up x of the chosen experts") \
+    X(expert_down, "rrrrRRw", "parts = down h of the chosen experts") \
+    X(expert_combine, "rrrrw", "y = residual + sum of weights * parts") \
+    X(argmax, "rw", "id = index of the largest")
+
+enum op_kind {
+#define X(name, ...) OP_##name,
+    OPS(X)
+#undef X
+        OP_COUNT
+};
+
+#define OP_MAX_TENSORS 8
+#define OP_MAX_ARGS_BYTES 128
+
+/* Values that change from token to token: written by the host before every run, read by any op.
+ * The same layout in GLSL (shaders/lib/types.glsl). */
+struct step {
+    uint32_t n_tokens;
+    uint32_t position; /* of the first token */
+    uint32_t reserved[2];
+    uint32_t tokens[]; /* (n_tokens) ids */
+};
+
+struct op {
+    enum op_kind kind;
+    enum dtype dtype;    /* of the weights or the cache this op reads; F32 if it has none */
+    uint32_t max_tokens; /* the list serves evaluations of 1..max_tokens tokens */
+    uint32_t n_tensors;
+    const struct tensor *tensors[OP_MAX_TENSORS]; /* NULL where absent */
+    union {
+        uint64_t addresses[OP_MAX_TENSORS]; /* filled from the tensors by op_list_bind */
+        uint8_t bytes[OP_MAX_ARGS_BYTES];
+#define X(name, ...) struct name##_args name;
+        OPS(X)
+#undef X
+    } args;
+};
+
+struct op_list {
+    uint32_t max_tokens;
+    uint32_t n_ops, capacity;
+    struct op *ops;
+};
+
+const char *op_name(enum op_kind kind);
+const char *op_meaning(enum op_kind kind);
+/* The access string of OPS. */
+const char *op_access(enum op_kind kind);
+bool op_reads(enum op_kind kind, uint32_t tensor);
+bool op_writes(enum op_kind kind, uint32_t tensor);
+/* Bytes of the argument struct. */
+uint32_t op_args_bytes(enum op_kind kind);
+
+/* Memory is the list's own. */
+bool op_list_init(struct op_list *list, uint32_t max_tokens, uint32_t capacity, struct error *err);
+void op_list_free(struct op_list *list);
+
+/* Appends and returns an op whose numbers the caller fills in. `tensors` follow OPS; asserts that
+ * the required ones are there and that there is room. */
+struct op *op_list_add(struct op_list *list, enum op_kind kind, enum dtype dtype,
+                       const struct tensor *const *tensors);
+
+/* Copies every tensor's address into its op's arguments. Asserts that no required address is 0. */
+void op_list_bind(struct op_list *list);
+
+/* True if op `later` must wait for op `earlier`: they touch the same tensor and at least one of
+ * them writes it. */
+bool op_depends(const struct op *later, const struct op *earlier);
+
+/* One line an op: number, name, dtype, then the tensors with their shapes, written ones after "->".
+ */
+void op_list_print(const struct op_list *list, FILE *out);

@@ -1,0 +1,23 @@
+#include "engine/run/schedule.h"
+
+bool schedule_create(struct schedule *schedule, struct backend *backend, struct op_list *list,
+                     struct error *err)
+{
+    op_list_bind(list);
+    schedule->backend = backend;
+    schedule->program = backend->functions->program_create(backend, list, err);
+    return schedule->program != NULL;
+}
+
+void schedule_destroy(struct schedule *schedule)
+{
+    if (schedule->program) {
+        schedule->backend->functions->program_destroy(schedule->backend, schedule->program);
+    }
+    *schedule = (struct schedule){0};
+}
+
+bool schedule_run(struct schedule *schedule, struct error *err)
+{
+    return schedule->backend->functions->run(schedule->backend, schedule->program, err);
+}

@@ -1,0 +1,24 @@
+/* Runs an op list where its tensors live. Everybody above hands lists to a schedule and does not
+ * know how many back ends there are; in this version a list is one stretch on one back end.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "engine/op/backend.h"
+#include "engine/op/op.h"
+#include "format/error.h"
+
+struct schedule {
+    struct backend *backend;
+    struct program *program;
+};
+
+/* Binds the list's tensors, all of which have addresses by now, and makes it ready. The list must
+ * outlive the schedule. */
+bool schedule_create(struct schedule *schedule, struct backend *backend, struct op_list *list,
+                     struct error *err);
+void schedule_destroy(struct schedule *schedule);
+
+/* Runs the list once; results can be read when it returns. */
+bool schedule_run(struct schedule *schedule, struct error *err);

@@ -1,0 +1,347 @@
+/* One conversation: tokens in, logits out.
+ *
+ * The op lists are written once, one for a single token and one for each of a few chunk sizes (a
+ * list made for 512 tokens is wasteful for a question of 20), at their first use. Running one is:
+ * write the step, run, read the logits.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/model/forward.h"
+#include "engine/moxie_internal.h"
+#include "engine/run/schedule.h"
+
+#define DEFAULT_CHUNK 512
+#define DEFAULT_MAX_CONTEXT 32768
+/* Sizes of evaluation that have a list of their own: one token, a short question, a chunk. */
+#define N_PLANS 3
+#define SHORT_CHUNK 32
+
+struct plan {
+    bool ready;
+    struct op_list list;
+    struct schedule schedule;
+};
+
+struct moxie_session {
+    struct moxie_model *model;
+    struct forward forward;
+    struct buffer *buffers; /* one per tensor of forward */
+    uint32_t n_buffers;
+    struct plan plans[N_PLANS];
+    struct step *step;
+    uint32_t position, last_tokens;
+    float *logits; /* (vocabulary) */
+    bool has_logits;
+    uint32_t best;
+    uint32_t *route_ids;  /* (layers, chunk, top_k), if keep_routes */
+    float *route_weights; /* the same */
+};
+
+struct moxie_session_options moxie_session_defaults(void)
+{
+    return (struct moxie_session_options){.kv_type = MOXIE_KV_F16};
+}
+
+/* The tensors of forward are members of its array, one buffer each in the same order. */
+static struct buffer *buffer_of(const struct moxie_session *s, const struct tensor *tensor)
+{
+    const struct forward_tensor *slot = (const struct forward_tensor *)tensor;
+    return &s->buffers[slot - s->forward.tensors];
+}
+
+static bool place_tensors(struct moxie_session *s, struct error *err)
+{
+    struct backend *backend = s->model->backend;
+    struct backend_memory memory;
+    backend->functions->memory(backend, &memory);
+    uint64_t need = forward_bytes(&s->forward);
+    if (need > memory.available) {
+        return error_set(err,
+                         "a context of %" PRIu32 " tokens needs %.1f MiB and %s has %.1f MiB free: "
+                         "ask for a smaller context",
+                         s->forward.options.context, (double)need / 1048576, backend->name,
+                         (double)memory.available / 1048576);
+    }
+    s->buffers = calloc(s->forward.n_tensors, sizeof(*s->buffers));
+    if (!s->buffers) {
+        return error_set(err, "not enough memory for a session");
+    }
+    for (uint32_t i = 0; i < s->forward.n_tensors; i++) {
+        struct forward_tensor *slot = &s->forward.tensors[i];
+        if (!backend->functions->buffer_create(backend, slot->tensor.bytes, slot->use,
+                                               &s->buffers[i], err)) {
+            return false;
+        }
+        s->n_buffers++;
+        slot->tensor.address = s->buffers[i].address;
+        if (slot->initial && !backend->functions->write(backend, &s->buffers[i], 0, slot->initial,
+                                                        slot->tensor.bytes, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool allocate_results(struct moxie_session *s, struct error *err)
+{
+    const struct hparams *hparams = &s->model->model.hparams;
+    const struct forward_options *options = &s->forward.options;
+    s->step = calloc(1, sizeof(*s->step) + options->chunk * sizeof(uint32_t));
+    s->logits = calloc(hparams->vocabulary, sizeof(float));
+    bool ok = s->step && s->logits;
+    if (ok && options->keep_routes && hparams->experts) {
+        size_t n = (size_t)hparams->layers * options->chunk * hparams->experts_per_token;
+        s->route_ids = calloc(n, sizeof(uint32_t));
+        s->route_weights = calloc(n, sizeof(float));
+        ok = s->route_ids && s->route_weights;
+    }
+    return ok || error_set(err, "not enough memory for a session");
+}
+
+struct moxie_session *moxie_session_create(struct moxie_model *model,
+                                           const struct moxie_session_options *options,
+                                           struct moxie_error *out)
+{
+    struct error err = {0};
+    struct moxie_session_options defaults = moxie_session_defaults();
+    options = options ? options : &defaults;
+    uint32_t trained = model->model.hparams.context;
+    struct forward_options forward = {
+        .context = options->context                ? options->context
+                   : trained < DEFAULT_MAX_CONTEXT ? trained
+                                                   : DEFAULT_MAX_CONTEXT,
+        .chunk = options->chunk ? options->chunk : DEFAULT_CHUNK,
+        .kv_type = options->kv_type == MOXIE_KV_F32 ? DTYPE_F32 : DTYPE_F16,
+        .keep_routes = options->keep_routes,
+    };
+    if (forward.chunk > forward.context) {
+        forward.chunk = forward.context;
+    }
+    struct moxie_session *s = NULL;
+    bool ok = true;
+    if (forward.context > trained) {
+        ok = error_set(&err,
+                       "a context of %" PRIu32 " tokens is more than the %" PRIu32
+                       " the model was trained for",
+                       forward.context, trained);
+    } else {
+        s = calloc(1, sizeof(*s));
+        ok = s || error_set(&err, "not enough memory for a session");
+    }
+    if (ok) {
+        s->model = model;
+        model->n_sessions++;
+        ok = forward_init(&s->forward, &model->model, &forward, &err) && place_tensors(s, &err) &&
+             allocate_results(s, &err);
+    }
+    if (!ok) {
+        moxie_error_export(out, &err);
+        moxie_session_destroy(&s);
+    }
+    return s;
+}
+
+void moxie_session_destroy(struct moxie_session **session)
+{
+    struct moxie_session *s = *session;
+    if (!s) {
+        return;
+    }
+    for (uint32_t i = 0; i < N_PLANS; i++) {
+        schedule_destroy(&s->plans[i].schedule);
+        op_list_free(&s->plans[i].list);
+    }
+    for (uint32_t i = 0; i < s->n_buffers; i++) {
+        s->model->backend->functions->buffer_destroy(s->model->backend, &s->buffers[i]);
+    }
+    s->model->n_sessions--;
+    forward_free(&s->forward);
+    free(s->buffers);
+    free(s->step);
+    free(s->logits);
+    free(s->route_ids);
+    free(s->route_weights);
+    free(s);
+    *session = NULL;
+}
+
+/* The smallest list that takes n tokens, made at its first use. */
+static struct plan *plan_for(struct moxie_session *s, uint32_t n, struct error *err)
+{
+    uint32_t chunk = s->forward.options.chunk;
+    uint32_t sizes[N_PLANS] = {1, SHORT_CHUNK < chunk ? SHORT_CHUNK : chunk, chunk};
+    uint32_t i = 0;
+    while (sizes[i] < n) {
+        i++;
+    }
+    struct plan *plan = &s->plans[i];
+    if (plan->ready) {
+        return plan;
+    }
+    op_list_free(&plan->list);
+    plan->ready = forward_write(&s->forward, sizes[i], &plan->list, err) &&
+                  schedule_create(&plan->schedule, s->model->backend, &plan->list, err);
+    return plan->ready ? plan : NULL;
+}
+
+static bool read_tensor(struct moxie_session *s, const struct tensor *tensor, void *destination,
+                        uint64_t bytes, struct error *err)
+{
+    struct backend *backend = s->model->backend;
+    return backend->functions->read(backend, buffer_of(s, tensor), 0, destination, bytes, err);
+}
+
+static bool read_routes(struct moxie_session *s, uint32_t n, struct error *err)
+{
+    const struct hparams *hparams = &s->model->model.hparams;
+    size_t stride = (size_t)s->forward.options.chunk * hparams->experts_per_token;
+    uint64_t bytes = (uint64_t)n * hparams->experts_per_token * 4;
+    for (uint32_t layer = 0; s->route_ids && layer < hparams->layers; layer++) {
+        if (s->model->model.layers[layer].has_router &&
+            !(read_tensor(s, s->forward.ids[layer], s->route_ids + layer * stride, bytes, err) &&
+              read_tensor(s, s->forward.weights[layer], s->route_weights + layer * stride, bytes,
+                          err))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool eval_chunk(struct moxie_session *s, const uint32_t *ids, uint32_t n, struct error *err)
+{
+    struct backend *backend = s->model->backend;
+    struct plan *plan = plan_for(s, n, err);
+    if (!plan) {
+        return false;
+    }
+    s->step->n_tokens = n;
+    s->step->position = s->position;
+    memcpy(s->step->tokens, ids, n * sizeof(*ids));
+    if (!backend->functions->write(backend, buffer_of(s, s->forward.step), 0, s->step,
+                                   sizeof(*s->step) + n * sizeof(*ids), err) ||
+        !schedule_run(&plan->schedule, err)) {
+        return false;
+    }
+    s->position += n;
+    s->last_tokens = n;
+    return true;
+}
+
+static bool check_tokens(const struct moxie_session *s, const uint32_t *ids, size_t n,
+                         struct error *err)
+{
+    uint32_t context = s->forward.options.context;
+    uint32_t vocabulary = s->model->model.hparams.vocabulary;
+    if (n > context - s->position) {
+        return error_set(
+            err, "%zu tokens do not fit: the context holds %" PRIu32 " and %" PRIu32 " are taken",
+            n, context, s->position);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] >= vocabulary) {
+            return error_set(err, "token id %" PRIu32 " is outside the vocabulary of %" PRIu32,
+                             ids[i], vocabulary);
+        }
+    }
+    return true;
+}
+
+bool moxie_eval(struct moxie_session *s, const uint32_t *ids, size_t n, struct moxie_error *out)
+{
+    struct error err = {0};
+    assert(n >= 1);
+    if (!check_tokens(s, ids, n, &err)) {
+        return moxie_error_export(out, &err);
+    }
+    s->has_logits = false;
+    uint32_t chunk = s->forward.options.chunk;
+    for (size_t done = 0; done < n;) {
+        uint32_t now = n - done < chunk ? (uint32_t)(n - done) : chunk;
+        if (!eval_chunk(s, ids + done, now, &err)) {
+            return moxie_error_export(out, &err);
+        }
+        done += now;
+    }
+    const struct forward *f = &s->forward;
+    if (!read_tensor(s, f->logits, s->logits, f->logits->bytes, &err) ||
+        !read_tensor(s, f->best, &s->best, sizeof(s->best), &err) ||
+        !read_routes(s, s->last_tokens, &err)) {
+        return moxie_error_export(out, &err);
+    }
+    s->has_logits = true;
+    return true;
+}
+
+const float *moxie_logits(const struct moxie_session *s)
+{
+    return s->has_logits ? s->logits : NULL;
+}
+
+uint32_t moxie_best(const struct moxie_session *s)
+{
+    assert(s->has_logits);
+    return s->best;
+}
+
+uint32_t moxie_context(const struct moxie_session *s)
+{
+    return s->forward.options.context;
+}
+
+uint32_t moxie_position(const struct moxie_session *s)
+{
+    return s->position;
+}
+
+void moxie_rewind(struct moxie_session *s, uint32_t position)
+{
+    assert(position <= s->position);
+    s->position = position; /* rows of a KV state beyond the position are never read */
+    s->has_logits = false;
+}
+
+uint32_t moxie_routes(const struct moxie_session *s, uint32_t layer, const uint32_t **ids,
+                      const float **weights)
+{
+    const struct hparams *hparams = &s->model->model.hparams;
+    assert(s->forward.options.keep_routes && s->has_logits && layer < hparams->layers);
+    if (!s->model->model.layers[layer].has_router) {
+        return 0;
+    }
+    size_t stride = (size_t)s->forward.options.chunk * hparams->experts_per_token;
+    *ids = s->route_ids + layer * stride;
+    *weights = s->route_weights + layer * stride;
+    return s->last_tokens;
+}
+
+void moxie_memory_report(const struct moxie_session *s, struct moxie_memory *memory)
+{
+    struct backend_memory device;
+    s->model->backend->functions->memory(s->model->backend, &device);
+    uint64_t context = forward_state_bytes(&s->forward);
+    *memory = (struct moxie_memory){
+        .weights = s->model->weight_bytes,
+        .context = context,
+        .activations = forward_bytes(&s->forward) - context,
+        .device_available = device.available,
+    };
+}
+
+void moxie_counts(const struct moxie_session *s, struct moxie_counts *counts)
+{
+    struct backend_counts device;
+    s->model->backend->functions->counts(s->model->backend, &device);
+    *counts = (struct moxie_counts){device.submits, device.dispatches, device.barriers};
+}
+
+void moxie_print_ops(const struct moxie_session *s, bool chunk, FILE *out)
+{
+    struct op_list list;
+    if (forward_write(&s->forward, chunk ? s->forward.options.chunk : 1, &list, NULL)) {
+        op_list_print(&list, out);
+        op_list_free(&list);
+    }
+}

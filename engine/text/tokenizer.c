@@ -1,0 +1,292 @@
+#include "engine/text/tokenizer.h"
+
+#include <stdlib.h>
+
+#include "engine/text/tokenizer_added.h"
+#include "engine/text/tokenizer_bpe.h"
+#include "engine/text/tokenizer_regex.h"
+#include "engine/text/tokenizer_tables.h"
+#include "engine/text/unicode.h"
+
+_Static_assert(TOKEN_NONE == TOKENIZER_SECTION_NO_ID, "the file and the engine agree");
+
+/* So that a normalised piece (at most three times as long) has 31-bit positions. */
+#define MAX_TEXT_BYTES ((size_t)512 << 20)
+
+struct tokenizer {
+    struct tokenizer_tables tables;
+    struct tokenizer_added raw, normalized;
+    struct tokenizer_regex *patterns[TOKENIZER_SECTION_MAX_STEPS]; /* by pre-tokenizer step */
+};
+
+struct tokenizer *tokenizer_create(const void *section, uint64_t bytes, struct error *err)
+{
+    struct tokenizer *tokenizer = calloc(1, sizeof(*tokenizer));
+    if (!tokenizer) {
+        error_set(err, "out of memory for the tokenizer");
+        return NULL;
+    }
+    struct tokenizer_tables *tables = &tokenizer->tables;
+    bool ok = tokenizer_tables_open(tables, section, bytes, err);
+    for (uint32_t i = 0; ok && i < tables->pre_tokenizer.count; i++) {
+        const struct tokenizer_section_step *step = &tables->pre_tokenizer.at[i];
+        if (step->kind == TOKENIZER_SECTION_SPLIT) {
+            tokenizer->patterns[i] =
+                tokenizer_regex_create(tables->pool + step->text.offset, step->text.bytes, err);
+            ok = tokenizer->patterns[i] != NULL;
+        }
+    }
+    if (!ok) {
+        tokenizer_destroy(&tokenizer);
+        return NULL;
+    }
+    tokenizer_added_init(&tokenizer->raw, tables, tables->raw_matches);
+    tokenizer_added_init(&tokenizer->normalized, tables, tables->normalized_matches);
+    return tokenizer;
+}
+
+void tokenizer_destroy(struct tokenizer **tokenizer)
+{
+    if (*tokenizer) {
+        for (uint32_t i = 0; i < TOKENIZER_SECTION_MAX_STEPS; i++) {
+            tokenizer_regex_destroy(&(*tokenizer)->patterns[i]);
+        }
+        free(*tokenizer);
+        *tokenizer = NULL;
+    }
+}
+
+uint32_t tokenizer_vocabulary(const struct tokenizer *tokenizer)
+{
+    return tokenizer->tables.n_tokens;
+}
+
+uint32_t tokenizer_bos(const struct tokenizer *tokenizer)
+{
+    return tokenizer->tables.header->bos;
+}
+
+uint32_t tokenizer_eos(const struct tokenizer *tokenizer)
+{
+    return tokenizer->tables.header->eos;
+}
+
+static uint32_t token_flags(const struct tokenizer *tokenizer, uint32_t id)
+{
+    return id < tokenizer->tables.n_tokens ? tokenizer->tables.tokens[id].flags : 0;
+}
+
+bool tokenizer_is_stop(const struct tokenizer *tokenizer, uint32_t id)
+{
+    return token_flags(tokenizer, id) & TOKENIZER_SECTION_TOKEN_STOP;
+}
+
+bool tokenizer_is_special(const struct tokenizer *tokenizer, uint32_t id)
+{
+    return token_flags(tokenizer, id) & TOKENIZER_SECTION_TOKEN_SPECIAL;
+}
+
+void token_list_free(struct token_list *list)
+{
+    free(list->ids);
+    *list = (struct token_list){0};
+}
+
+bool token_list_append(struct token_list *list, uint32_t id, struct error *err)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity + list->capacity / 2 + 64;
+        uint32_t *ids = realloc(list->ids, capacity * sizeof(*ids));
+        if (!ids) {
+            return error_set(err, "out of memory for %zu tokens", capacity);
+        }
+        list->ids = ids;
+        list->capacity = capacity;
+    }
+    list->ids[list->count++] = id;
+    return true;
+}
+
+/* One call of tokenizer_encode on its way through the pipeline. */
+struct encoding {
+    const struct tokenizer *tokenizer;
+    bool parse_special;
+    struct token_list *list;
+    struct tokenizer_bpe bpe;
+    struct tokenizer_regex_search *search;
+    struct unicode_buffer repaired, normalized;
+    struct error *err;
+};
+
+static bool run_steps(struct encoding *e, uint32_t step, const char *text, size_t bytes);
+
+static bool run_prefix_space(struct encoding *e, uint32_t step, const char *text, size_t bytes)
+{
+    struct unicode_buffer spaced = {0};
+    bool ok = unicode_buffer_append(&spaced, " ", 1, e->err) &&
+              unicode_buffer_append(&spaced, text, bytes, e->err) &&
+              run_steps(e, step + 1, spaced.data, spaced.bytes);
+    unicode_buffer_free(&spaced);
+    return ok;
+}
+
+/* Matches follow each other as in Oniguruma's iterator: an empty one right after the last is not
+ * taken, and the search goes on one character later. */
+static bool run_split(struct encoding *e, uint32_t step, const char *text, size_t bytes)
+{
+    uint32_t flags = e->tokenizer->tables.pre_tokenizer.at[step].flags;
+    size_t taken = 0, last_end = SIZE_MAX, length;
+    struct tokenizer_regex_match match;
+    for (size_t from = 0; from < bytes;) {
+        if (!tokenizer_regex_find(e->tokenizer->patterns[step], e->search, text, bytes, from,
+                                  &match, e->err)) {
+            return false;
+        }
+        if (!match.found) {
+            break;
+        }
+        if (match.begin == match.end && match.end == last_end) {
+            unicode_at(text, bytes, from, &length);
+            from += length;
+            continue;
+        }
+        if ((flags & TOKENIZER_SECTION_KEEP_GAPS) &&
+            !run_steps(e, step + 1, text + taken, match.begin - taken)) {
+            return false;
+        }
+        if ((flags & TOKENIZER_SECTION_KEEP_MATCHES) &&
+            !run_steps(e, step + 1, text + match.begin, match.end - match.begin)) {
+            return false;
+        }
+        taken = from = last_end = match.end;
+    }
+    return !(flags & TOKENIZER_SECTION_KEEP_GAPS) ||
+           run_steps(e, step + 1, text + taken, bytes - taken);
+}
+
+/* Pre-tokenizer steps from `step` on, then the model. Recursion is as deep as there are steps. */
+static bool run_steps(struct encoding *e, uint32_t step, const char *text, size_t bytes)
+{
+    const struct tokenizer_tables *tables = &e->tokenizer->tables;
+    if (bytes == 0) {
+        return true;
+    }
+    if (step == tables->pre_tokenizer.count) {
+        return tokenizer_bpe_encode(&e->bpe, tables, text, bytes, e->list, e->err);
+    }
+    if (tables->pre_tokenizer.at[step].kind == TOKENIZER_SECTION_SPLIT) {
+        return run_split(e, step, text, bytes);
+    }
+    return text[0] == ' ' ? run_steps(e, step + 1, text, bytes)
+                          : run_prefix_space(e, step, text, bytes);
+}
+
+/* Splits at added tokens; what lies between goes to encode_gap. */
+static bool split_added(struct encoding *e, const struct tokenizer_added *added, const char *text,
+                        size_t bytes,
+                        bool (*encode_gap)(struct encoding *e, const char *text, size_t bytes))
+{
+    struct tokenizer_added_walk walk = {
+        .added = added, .text = text, .bytes = bytes, .parse_special = e->parse_special};
+    struct tokenizer_added_found found;
+    do {
+        tokenizer_added_next(&walk, &found);
+        if (!encode_gap(e, text + found.gap_begin, found.gap_end - found.gap_begin) ||
+            (found.found && !token_list_append(e->list, found.id, e->err))) {
+            return false;
+        }
+    } while (found.found);
+    return true;
+}
+
+static bool encode_normalized(struct encoding *e, const char *text, size_t bytes)
+{
+    return run_steps(e, 0, text, bytes);
+}
+
+static bool encode_raw(struct encoding *e, const char *text, size_t bytes)
+{
+    if (e->tokenizer->tables.normalizer.count > 0 &&
+        bytes > 0) { /* NFC is the only kind, and idempotent */
+        e->normalized.bytes = 0;
+        if (!unicode_compose(text, bytes, &e->normalized, e->err)) {
+            return false;
+        }
+        text = e->normalized.data;
+        bytes = e->normalized.bytes;
+    }
+    return bytes == 0 || split_added(e, &e->tokenizer->normalized, text, bytes, encode_normalized);
+}
+
+static bool append_all(struct encoding *e, struct tokenizer_ids ids)
+{
+    for (uint32_t i = 0; i < ids.count; i++) {
+        if (!token_list_append(e->list, ids.at[i], e->err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool encode(struct encoding *e, const char *text, size_t bytes, bool add_special)
+{
+    const struct tokenizer_tables *tables = &e->tokenizer->tables;
+    if (!unicode_is_valid(text, bytes)) {
+        if (!unicode_repair(text, bytes, &e->repaired, e->err)) {
+            return false;
+        }
+        text = e->repaired.data;
+        bytes = e->repaired.bytes;
+    }
+    e->search = tokenizer_regex_search_create(bytes * (1 + tables->pre_tokenizer.count), e->err);
+    return e->search && (!add_special || append_all(e, tables->prefix)) &&
+           split_added(e, &e->tokenizer->raw, text, bytes, encode_raw) &&
+           (!add_special || append_all(e, tables->suffix));
+}
+
+bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t bytes,
+                      uint32_t flags, struct token_list *list, struct error *err)
+{
+    if (bytes > MAX_TEXT_BYTES / UNICODE_REPLACEMENT_BYTES) {
+        return error_set(err, "a text of %zu bytes is too long to encode at once; pass it in parts",
+                         bytes);
+    }
+    size_t count = list->count;
+    struct encoding e = {.tokenizer = tokenizer,
+                         .parse_special = flags & TOKENIZER_PARSE_SPECIAL,
+                         .list = list,
+                         .err = err};
+    bool ok = encode(&e, text, bytes, flags & TOKENIZER_ADD_SPECIAL);
+    if (!ok) {
+        list->count = count; /* nothing of a text that failed */
+    }
+    tokenizer_bpe_free(&e.bpe);
+    tokenizer_regex_search_destroy(&e.search);
+    unicode_buffer_free(&e.repaired);
+    unicode_buffer_free(&e.normalized);
+    return ok;
+}
+
+const char *tokenizer_token_text(const struct tokenizer *tokenizer, uint32_t id, uint32_t *bytes)
+{
+    uint32_t present = TOKENIZER_SECTION_TOKEN_MODEL | TOKENIZER_SECTION_TOKEN_ADDED;
+    *bytes = 0;
+    if (!(token_flags(tokenizer, id) & present)) {
+        return NULL;
+    }
+    *bytes = tokenizer->tables.tokens[id].text_bytes;
+    return tokenizer->tables.pool + tokenizer->tables.tokens[id].text_offset;
+}
+
+const char *tokenizer_token_bytes(const struct tokenizer *tokenizer, uint32_t id, bool show_special,
+                                  uint32_t *bytes)
+{
+    uint32_t present = TOKENIZER_SECTION_TOKEN_MODEL | TOKENIZER_SECTION_TOKEN_ADDED;
+    uint32_t flags = token_flags(tokenizer, id);
+    *bytes = 0;
+    if (!(flags & present) || (!show_special && (flags & TOKENIZER_SECTION_TOKEN_SPECIAL))) {
+        return "";
+    }
+    *bytes = tokenizer->tables.tokens[id].raw_bytes;
+    return tokenizer->tables.pool + tokenizer->tables.tokens[id].raw_offset;
+}

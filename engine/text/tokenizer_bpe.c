@@ -1,0 +1,197 @@
+#include "engine/text/tokenizer_bpe.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "engine/text/byte_map.h"
+
+struct tokenizer_bpe_symbol {
+    uint32_t id;
+    int32_t previous, next; /* -1 at the ends */
+    bool gone;              /* merged into the symbol on its left */
+};
+
+struct tokenizer_bpe_pair {
+    uint32_t rank;
+    int32_t position; /* of the left symbol */
+    uint32_t result;
+};
+
+void tokenizer_bpe_free(struct tokenizer_bpe *bpe)
+{
+    free(bpe->symbols);
+    free(bpe->heap);
+    unicode_buffer_free(&bpe->spelling);
+    *bpe = (struct tokenizer_bpe){0};
+}
+
+/* Room for n symbols and every pair that they can give: each merge removes a symbol and adds at
+ * most two pairs. */
+static bool reserve(struct tokenizer_bpe *bpe, size_t n, struct error *err)
+{
+    if (n <= bpe->capacity) {
+        return true;
+    }
+    size_t grown = n + n / 2 + 64;
+    tokenizer_bpe_free(bpe);
+    bpe->symbols = malloc(grown * sizeof(*bpe->symbols));
+    bpe->heap = malloc(3 * grown * sizeof(*bpe->heap));
+    if (!bpe->symbols || !bpe->heap) {
+        tokenizer_bpe_free(bpe);
+        return error_set(err, "out of memory while encoding a piece of %zu bytes", n);
+    }
+    bpe->capacity = grown;
+    return true;
+}
+
+static bool comes_first(const struct tokenizer_bpe_pair *a, const struct tokenizer_bpe_pair *b)
+{
+    return a->rank != b->rank ? a->rank < b->rank : a->position < b->position;
+}
+
+static void heap_push(struct tokenizer_bpe *bpe, struct tokenizer_bpe_pair pair)
+{
+    assert(bpe->n_heap < 3 * bpe->capacity);
+    size_t at = bpe->n_heap++;
+    while (at > 0 && comes_first(&pair, &bpe->heap[(at - 1) / 2])) {
+        bpe->heap[at] = bpe->heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    bpe->heap[at] = pair;
+}
+
+static struct tokenizer_bpe_pair heap_pop(struct tokenizer_bpe *bpe)
+{
+    struct tokenizer_bpe_pair top = bpe->heap[0], last = bpe->heap[--bpe->n_heap];
+    size_t at = 0;
+    for (size_t child; (child = 2 * at + 1) < bpe->n_heap; at = child) {
+        if (child + 1 < bpe->n_heap && comes_first(&bpe->heap[child + 1], &bpe->heap[child])) {
+            child++;
+        }
+        if (!comes_first(&bpe->heap[child], &last)) {
+            break;
+        }
+        bpe->heap[at] = bpe->heap[child];
+    }
+    bpe->heap[at] = last;
+    return top;
+}
+
+static void push_pair(struct tokenizer_bpe *bpe, const struct tokenizer_tables *tables,
+                      int32_t left)
+{
+    int32_t right = left < 0 ? -1 : bpe->symbols[left].next;
+    if (right < 0) {
+        return;
+    }
+    const struct tokenizer_section_merge *merge =
+        tokenizer_tables_merge(tables, bpe->symbols[left].id, bpe->symbols[right].id);
+    if (merge) {
+        heap_push(bpe, (struct tokenizer_bpe_pair){merge->rank, left, merge->result});
+    }
+}
+
+/* One symbol per byte that has a token; others become the unknown token or, without one, nothing.
+ */
+static int32_t split_bytes(struct tokenizer_bpe *bpe, const struct tokenizer_tables *tables,
+                           const char *piece, size_t bytes)
+{
+    bool fuse = tables->header->flags & TOKENIZER_SECTION_FUSE_UNK;
+    bool after_unknown = false;
+    int32_t n = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        uint32_t id = tables->byte_tokens[(uint8_t)piece[i]];
+        bool unknown = id == TOKENIZER_SECTION_NO_ID;
+        if (unknown &&
+            (tables->header->unk == TOKENIZER_SECTION_NO_ID || (fuse && after_unknown))) {
+            continue;
+        }
+        after_unknown = unknown;
+        bpe->symbols[n] = (struct tokenizer_bpe_symbol){
+            .id = unknown ? tables->header->unk : id, .previous = n - 1, .next = n + 1};
+        n++;
+    }
+    if (n > 0) {
+        bpe->symbols[n - 1].next = -1;
+    }
+    return n;
+}
+
+static void merge_all(struct tokenizer_bpe *bpe, const struct tokenizer_tables *tables, int32_t n)
+{
+    struct tokenizer_bpe_symbol *symbols = bpe->symbols;
+    bpe->n_heap = 0;
+    for (int32_t i = 0; i + 1 < n; i++) {
+        push_pair(bpe, tables, i);
+    }
+    while (bpe->n_heap > 0) {
+        struct tokenizer_bpe_pair pair = heap_pop(bpe);
+        struct tokenizer_bpe_symbol *left = &symbols[pair.position];
+        if (left->gone || left->next < 0) {
+            continue;
+        }
+        const struct tokenizer_section_merge *merge =
+            tokenizer_tables_merge(tables, left->id, symbols[left->next].id);
+        if (!merge || merge->result != pair.result) {
+            continue; /* a neighbour has merged since this pair was found */
+        }
+        struct tokenizer_bpe_symbol *right = &symbols[left->next];
+        left->id = pair.result;
+        left->next = right->next;
+        right->gone = true;
+        if (left->next >= 0) {
+            symbols[left->next].previous = pair.position;
+        }
+        push_pair(bpe, tables, left->previous);
+        push_pair(bpe, tables, pair.position);
+    }
+}
+
+static bool find_whole(struct tokenizer_bpe *bpe, const struct tokenizer_tables *tables,
+                       const char *piece, size_t bytes, uint32_t *id, struct error *err)
+{
+    *id = TOKENIZER_SECTION_NO_ID;
+    if (bytes > TOKENIZER_SECTION_MAX_TOKEN_BYTES) {
+        return true;
+    }
+    bpe->spelling.bytes = 0;
+    if (!unicode_buffer_reserve(&bpe->spelling, 2 * bytes, err)) {
+        return false;
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        bpe->spelling.bytes +=
+            byte_map_spell((uint8_t)piece[i], bpe->spelling.data + bpe->spelling.bytes);
+    }
+    *id = tokenizer_tables_find(tables, bpe->spelling.data, bpe->spelling.bytes);
+    return true;
+}
+
+bool tokenizer_bpe_encode(struct tokenizer_bpe *bpe, const struct tokenizer_tables *tables,
+                          const char *piece, size_t bytes, struct token_list *list,
+                          struct error *err)
+{
+    assert(bytes <= INT32_MAX);
+    if (bytes == 0) {
+        return true;
+    }
+    if (tables->header->flags & TOKENIZER_SECTION_IGNORE_MERGES) {
+        uint32_t id;
+        if (!find_whole(bpe, tables, piece, bytes, &id, err)) {
+            return false;
+        }
+        if (id != TOKENIZER_SECTION_NO_ID) {
+            return token_list_append(list, id, err);
+        }
+    }
+    if (!reserve(bpe, bytes, err)) {
+        return false;
+    }
+    int32_t n = split_bytes(bpe, tables, piece, bytes);
+    merge_all(bpe, tables, n);
+    for (int32_t i = n > 0 ? 0 : -1; i >= 0; i = bpe->symbols[i].next) {
+        if (!token_list_append(list, bpe->symbols[i].id, err)) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,64 @@
+/* A tokenizer in memory, as a reader of some format understood it, to the section of a .moxie file.
+ *
+ * Readers (tokenizer.json today) fill struct tokenizer_parts; all texts stay theirs.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/error.h"
+#include "format/tokenizer_section.h"
+
+struct tokenizer_part_token {
+    const char *text; /* NULL: no token has this id */
+    size_t bytes;
+    uint32_t flags; /* enum tokenizer_section_token_flag */
+};
+
+struct tokenizer_part_merge {
+    uint32_t left, right, rank, result;
+};
+
+struct tokenizer_part_added {
+    uint32_t id;
+    uint32_t flags; /* enum tokenizer_section_match_flag */
+    bool normalized;
+};
+
+struct tokenizer_part_step {
+    uint32_t kind, flags;
+    const char *text; /* NULL if it needs none */
+    size_t bytes;
+};
+
+struct tokenizer_part_steps {
+    struct tokenizer_part_step at[TOKENIZER_SECTION_MAX_STEPS];
+    uint32_t count;
+};
+
+struct tokenizer_part_ids {
+    uint32_t at[TOKENIZER_SECTION_MAX_EXTRA];
+    uint32_t count;
+};
+
+struct tokenizer_parts {
+    uint32_t flags; /* enum tokenizer_section_flag */
+    uint32_t bos, eos, unk;
+    struct tokenizer_part_token *tokens; /* by id */
+    uint32_t n_tokens;
+    struct tokenizer_part_merge *merges; /* sorted in place by tokenizer_build */
+    size_t n_merges;
+    struct tokenizer_part_added *added; /* in order of precedence */
+    size_t n_added;
+    struct tokenizer_part_steps normalizer, pre_tokenizer, decoder;
+    struct tokenizer_part_ids prefix, suffix;
+};
+
+/* Frees tokens, merges and added, which were taken from malloc. */
+void tokenizer_parts_free(struct tokenizer_parts *parts);
+
+/* *section is allocated (free it). False if something is too long or too many for the format. */
+bool tokenizer_build(struct tokenizer_parts *parts, void **section, uint64_t *bytes,
+                     struct error *err);

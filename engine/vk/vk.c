@@ -1,0 +1,126 @@
+/* The Vulkan back end as other rooms see it: struct backend_functions, and its beginning and end.
+ */
+#include "engine/vk/vk_internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct vk_backend *of(struct backend *backend)
+{
+    return (struct vk_backend *)backend;
+}
+
+static bool buffer_create(struct backend *backend, uint64_t bytes, enum buffer_use use,
+                          struct buffer *buffer, struct error *err)
+{
+    return vk_device_alive(&of(backend)->device, err) &&
+           vk_memory_create_buffer(of(backend), bytes, use, buffer, err);
+}
+
+static void buffer_destroy(struct backend *backend, struct buffer *buffer)
+{
+    vk_memory_destroy_buffer(of(backend), buffer);
+}
+
+static bool write_buffer(struct backend *backend, const struct buffer *buffer, uint64_t offset,
+                         const void *source, uint64_t bytes, struct error *err)
+{
+    return vk_device_alive(&of(backend)->device, err) &&
+           vk_transfer_write(of(backend), buffer, offset, source, bytes, err);
+}
+
+static bool read_buffer(struct backend *backend, const struct buffer *buffer, uint64_t offset,
+                        void *destination, uint64_t bytes, struct error *err)
+{
+    return vk_device_alive(&of(backend)->device, err) &&
+           vk_transfer_read(of(backend), buffer, offset, destination, bytes, err);
+}
+
+static struct program *program_create(struct backend *backend, const struct op_list *list,
+                                      struct error *err)
+{
+    return vk_device_alive(&of(backend)->device, err) ? vk_program_create(of(backend), list, err)
+                                                      : NULL;
+}
+
+static void program_destroy(struct backend *backend, struct program *program)
+{
+    vk_program_destroy(of(backend), program);
+}
+
+static bool run(struct backend *backend, struct program *program, struct error *err)
+{
+    return vk_device_alive(&of(backend)->device, err) && vk_program_run(of(backend), program, err);
+}
+
+static void read_counts(struct backend *backend, struct backend_counts *counts)
+{
+    *counts = of(backend)->counts;
+}
+
+static void read_memory(struct backend *backend, struct backend_memory *memory)
+{
+    *memory = (struct backend_memory){.total = of(backend)->device.physical.info.memory_bytes,
+                                      .available = vk_memory_available(of(backend)),
+                                      .used = of(backend)->memory.used};
+}
+
+static void destroy(struct backend *base)
+{
+    struct vk_backend *backend = of(base);
+    vk_commands_settle(backend);
+    vk_transfer_free(backend);
+    vk_memory_free(backend);
+    vk_pipelines_free(&backend->device, &backend->pipelines);
+    vk_commands_free(backend);
+    vk_device_close(&backend->device);
+    free(backend);
+}
+
+static const struct backend_functions functions = {
+    .buffer_create = buffer_create,
+    .buffer_destroy = buffer_destroy,
+    .buffer_import = NULL,
+    .write = write_buffer,
+    .read = read_buffer,
+    .program_create = program_create,
+    .program_destroy = program_destroy,
+    .run = run,
+    .counts = read_counts,
+    .memory = read_memory,
+    .destroy = destroy,
+};
+
+struct backend *vk_backend_create(const struct vk_options *options, struct error *err)
+{
+    struct vk_backend *backend = calloc(1, sizeof(*backend));
+    if (!backend) {
+        error_set(err, "not enough memory for the Vulkan back end");
+        return NULL;
+    }
+    if (!vk_device_open(&backend->device, options->device, options->validation, VK_TO_RUN, err)) {
+        free(backend);
+        return NULL;
+    }
+    backend->base.functions = &functions;
+    snprintf(backend->base.name, sizeof(backend->base.name), "%.127s",
+             backend->device.physical.info.name);
+    backend->memory.limit = options->memory_limit;
+    backend->memory.force_staging = options->force_staging;
+    if (!vk_commands_init(backend, err) ||
+        !vk_pipelines_init(&backend->device, &backend->pipelines, err)) {
+        destroy(&backend->base);
+        return NULL;
+    }
+    return &backend->base;
+}
+
+uint32_t vk_backend_validation_messages(struct backend *backend, char *first, uint32_t first_bytes)
+{
+    const struct vk_messages *messages = &of(backend)->device.instance.messages;
+    if (first && first_bytes) {
+        snprintf(first, first_bytes, "%s", messages->first);
+    }
+    return messages->n;
+}

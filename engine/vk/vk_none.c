@@ -1,0 +1,34 @@
+/* The Vulkan back end of a build without Vulkan: there is no device, and the sentence says why. */
+#include "engine/vk/vk.h"
+
+static bool refuse(struct error *err)
+{
+    return error_set(err, "this build of Moxie has no Vulkan back end; use --device cpu, or build "
+                          "it with the Vulkan headers and glslangValidator installed");
+}
+
+bool vk_list_devices(struct vk_device_info devices[VK_MAX_DEVICES], uint32_t *n, struct error *err)
+{
+    *n = 0;
+    return refuse(err);
+}
+
+struct backend *vk_backend_create(const struct vk_options *options, struct error *err)
+{
+    refuse(err);
+    return NULL;
+}
+
+uint32_t vk_backend_validation_messages(struct backend *backend, char *first, uint32_t first_bytes)
+{
+    if (first && first_bytes) {
+        first[0] = 0;
+    }
+    return 0;
+}
+
+int vk_compile_all(uint32_t device, FILE *report, struct error *err)
+{
+    refuse(err);
+    return -1;
+}

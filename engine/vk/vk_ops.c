@@ -1,0 +1,346 @@
+/* Which shader runs each op, with which specialisation constants, on how many work-groups.
+ *
+ * One function an op, found by its name from OPS. What an invocation does is told at the head of
+ * each shader; here are only the sizes. They are chosen for GPUs with 32 or 64 invocations a
+ * subgroup and hold on every device: at most 128 invocations where 256 are not allowed.
+ */
+#include "engine/vk/vk_ops.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "shaders/vk_shader_table.h"
+
+#define X(name) {#name, spirv_##name, sizeof(spirv_##name)},
+const struct vk_shader vk_shaders[] = {VK_SHADERS(X)};
+#undef X
+const uint32_t vk_n_shaders = sizeof(vk_shaders) / sizeof(vk_shaders[0]);
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint32_t divide_up(uint32_t a, uint32_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+/* The table's own "<kernel>_<type>". */
+static const char *variant(const char *kernel, enum dtype dtype)
+{
+    size_t n = strlen(kernel);
+    for (uint32_t i = 0; i < vk_n_shaders; i++) {
+        const char *name = vk_shaders[i].name;
+        if (strncmp(name, kernel, n) == 0 && name[n] == '_' &&
+            strcmp(name + n + 1, dtype_name(dtype)) == 0) {
+            return name;
+        }
+    }
+    assert(!"no shader for this type");
+    return NULL;
+}
+
+static void plan_shader(struct vk_plan *plan, const char *shader, uint32_t group_size)
+{
+    *plan = (struct vk_plan){.shader = shader, .groups = {1, 1, 1}};
+    plan->constants[plan->n_constants++] = group_size;
+}
+
+static void plan_constant(struct vk_plan *plan, uint32_t value)
+{
+    assert(plan->n_constants < VK_MAX_CONSTANTS);
+    plan->constants[plan->n_constants++] = value;
+}
+
+/* The largest power of two within the device's limits and `wanted`, a power of two. */
+static uint32_t group_size(const struct vk_caps *caps, uint32_t wanted)
+{
+    uint32_t limit = smaller(caps->max_invocations, caps->max_group_size_x);
+    while (wanted > limit) {
+        wanted /= 2;
+    }
+    return wanted;
+}
+
+/* Work-groups x, y, z. */
+static void plan_groups(struct vk_plan *plan, const struct vk_caps *caps, uint32_t x, uint32_t y,
+                        uint32_t z)
+{
+    assert(x <= caps->max_groups[0] && y <= caps->max_groups[1] && z <= caps->max_groups[2]);
+    plan->groups[0] = x;
+    plan->groups[1] = y;
+    plan->groups[2] = z;
+}
+
+/* A long row of work-groups, folded into two dimensions that start at `dimension`. */
+static void plan_fold(struct vk_plan *plan, const struct vk_caps *caps, uint32_t dimension,
+                      uint32_t count)
+{
+    uint32_t folds = divide_up(count, caps->max_groups[dimension]);
+    assert(folds <= caps->max_groups[dimension + 1]);
+    plan->groups[dimension] = divide_up(count, folds);
+    plan->groups[dimension + 1] = folds;
+}
+
+/* One invocation an item, tokens along y. */
+static void plan_items(struct vk_plan *plan, const struct vk_caps *caps, const char *shader,
+                       uint32_t wanted, uint32_t items, uint32_t tokens)
+{
+    uint32_t size = group_size(caps, wanted);
+    plan_shader(plan, shader, size);
+    plan_groups(plan, caps, divide_up(items, size), tokens, 1);
+}
+
+static void plan_embed(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    plan_items(plan, caps, variant("embed", op->dtype), 64, divide_up(op->args.embed.dim, 8),
+               op->max_tokens);
+}
+
+static void plan_rms_norm(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    const struct rms_norm_args *args = &op->args.rms_norm;
+    plan_shader(plan, "rms_norm", group_size(caps, args->dim <= 256 ? 64 : 256));
+    plan_groups(plan, caps, args->rows_per_token, args->last_only ? 1 : op->max_tokens, 1);
+}
+
+static void plan_add(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    plan_items(plan, caps, "add", 256, op->args.add.dim, op->max_tokens);
+}
+
+static void plan_rope(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    const struct rope_args *args = &op->args.rope;
+    assert(args->n_rotated % 2 == 0 && args->n_rotated <= args->head_dim);
+    uint32_t items = args->heads * (args->head_dim - args->n_rotated / 2);
+    plan_items(plan, caps, "rope", 64, items, op->max_tokens);
+}
+
+static void plan_kv_store(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    assert(op->args.kv_store.kv_dim % 2 == 0);
+    plan_items(plan, caps, variant("kv_store", op->dtype), 64, op->args.kv_store.kv_dim / 2,
+               op->max_tokens);
+}
+
+/* Teams of the product with one vector (shaders/lib/matvec.glsl): so many lanes that each has about
+ * two pieces of a row, at most 32. */
+static void plan_teams(struct vk_plan *plan, const struct vk_caps *caps, const char *kernel,
+                       enum dtype dtype, uint32_t rows, uint32_t cols)
+{
+    uint32_t piece = dtype == DTYPE_F32                          ? 4
+                     : dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? 8
+                     : dtype == DTYPE_Q8_0                       ? 16
+                                                                 : 32; /* 4 PIECE_FOURS */
+    uint32_t lanes = 1;
+    while (lanes < 32 && lanes * 2 * 2 * piece <= cols) {
+        lanes *= 2;
+    }
+    plan_shader(plan, variant(kernel, dtype), 128);
+    plan_constant(plan, lanes);
+    uint32_t rows_per_group = 128 / lanes * 2;
+    plan_fold(plan, caps, 0, divide_up(rows, rows_per_group));
+}
+
+/* Tiles of the product with many vectors (shaders/lib/tile.glsl). */
+static void plan_tiles(struct vk_plan *plan, const struct vk_caps *caps, const char *kernel,
+                       enum dtype dtype, uint32_t tile_tokens, uint32_t rows, uint32_t tiles)
+{
+    plan_shader(plan, variant(kernel, dtype), tile_tokens * 2);
+    plan_constant(plan, tile_tokens);
+    plan_groups(plan, caps, divide_up(rows, 64), tiles, 1);
+}
+
+static void plan_matmul(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    const struct matmul_args *args = &op->args.matmul;
+    if (args->one_row || op->max_tokens == 1) {
+        plan_teams(plan, caps, "matvec", op->dtype, args->rows, args->cols);
+        return;
+    }
+    uint32_t tile = op->max_tokens <= 16 ? 16 : op->max_tokens <= 32 ? 32 : 64;
+    plan_tiles(plan, caps, "matmul", op->dtype, tile, args->rows, divide_up(op->max_tokens, tile));
+}
+
+/* For one token, a chosen expert along z; for many, tiles of pairs sorted by expert: at most as
+ * many as full tiles, and one begun by each expert. */
+static void plan_experts(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan,
+                         const char *const kernels[2], bool grouped, const uint32_t shape[2],
+                         const uint32_t experts[2])
+{
+    uint32_t rows = shape[0], cols = shape[1];
+    uint32_t n_experts = experts[0], top_k = experts[1];
+    assert(top_k <= ROUTER_MAX_TOP_K && n_experts <= ROUTER_MAX_EXPERTS);
+    if (!grouped) {
+        assert(op->max_tokens == 1);
+        plan_teams(plan, caps, kernels[0], op->dtype, rows, cols);
+        plan->groups[2] = top_k;
+        return;
+    }
+    uint32_t pairs = op->max_tokens * top_k;
+    uint32_t tile = pairs / n_experts <= 16 ? 16 : 32;
+    plan_tiles(plan, caps, kernels[1], op->dtype, tile, rows,
+               divide_up(pairs, tile) + smaller(n_experts, pairs));
+}
+
+static void plan_expert_gate_up(const struct op *op, const struct vk_caps *caps,
+                                struct vk_plan *plan)
+{
+    const struct expert_gate_up_args *args = &op->args.expert_gate_up;
+    assert(args->activation == ACTIVATION_SILU);
+    plan_experts(op, caps, plan, (const char *const[2]){"expert_gate_up_vec", "expert_gate_up_mat"},
+                 args->offsets != 0, (uint32_t[2]){args->ffn * 2, args->hidden},
+                 (uint32_t[2]){args->n_experts, args->top_k});
+}
+
+static void plan_expert_down(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    const struct expert_down_args *args = &op->args.expert_down;
+    plan_experts(op, caps, plan, (const char *const[2]){"expert_down_vec", "expert_down_mat"},
+                 args->offsets != 0, (uint32_t[2]){args->hidden, args->ffn},
+                 (uint32_t[2]){args->n_experts, args->top_k});
+}
+
+/* A chunk of tokens shares what is read of the caches among 8 queries, or 4 where 8 would need more
+ * than 16 KiB of shared memory; a single token spreads its heads over as many work-groups as can
+ * be.
+ */
+static void plan_attention(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    const struct attention_args *args = &op->args.attention;
+    assert(args->head_dim <= 256 && args->heads % args->kv_heads == 0);
+    uint32_t queries = op->max_tokens == 1 ? 1 : args->head_dim <= 128 ? 8 : 4;
+    uint32_t all_queries = op->max_tokens * (args->heads / args->kv_heads);
+    plan_shader(plan, variant("attention", op->dtype), 128);
+    plan_constant(plan, args->head_dim);
+    plan_constant(plan, queries);
+    plan->groups[0] = args->kv_heads;
+    plan_fold(plan, caps, 1, divide_up(all_queries, queries));
+}
+
+static void plan_router(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    assert(op->args.router.n_experts <= ROUTER_MAX_EXPERTS);
+    assert(op->args.router.top_k <= ROUTER_MAX_TOP_K);
+    assert(op->args.router.top_k <= op->args.router.n_experts);
+    assert(op->args.router.score == ROUTER_SOFTMAX);
+    plan_shader(plan, "router", group_size(caps, 256));
+    plan_groups(plan, caps, 1, op->max_tokens, 1);
+}
+
+static void plan_expert_group(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    plan_shader(plan, "expert_group", group_size(caps, 256));
+    plan_groups(plan, caps, op->args.expert_group.n_experts, 1, 1);
+}
+
+static void plan_expert_combine(const struct op *op, const struct vk_caps *caps,
+                                struct vk_plan *plan)
+{
+    plan_items(plan, caps, "expert_combine", 256, op->args.expert_combine.hidden, op->max_tokens);
+}
+
+static void plan_argmax(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    plan_shader(plan, "argmax", group_size(caps, 256));
+}
+
+void vk_plan_op(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    static void (*const planners[OP_COUNT])(const struct op *, const struct vk_caps *,
+                                            struct vk_plan *) = {
+#define X(name, ...) plan_##name,
+        OPS(X)
+#undef X
+    };
+    planners[op->kind](op, caps, plan);
+}
+
+/* An op with the sizes of a common model (Qwen3-30B-A3B), for compiling without a model. */
+static struct op representative_op(enum op_kind kind, enum dtype dtype, uint32_t max_tokens)
+{
+    struct op op = {.kind = kind, .dtype = dtype, .max_tokens = max_tokens};
+    bool many = max_tokens > 1;
+    switch (kind) {
+    case OP_embed:
+        op.args.embed.rows = 151936, op.args.embed.dim = 2048;
+        break;
+    case OP_rms_norm:
+        op.args.rms_norm.rows_per_token = 1, op.args.rms_norm.dim = 2048;
+        break;
+    case OP_matmul:
+        op.args.matmul.rows = 4096, op.args.matmul.cols = 2048;
+        break;
+    case OP_add:
+        op.args.add.dim = 2048;
+        break;
+    case OP_rope:
+        op.args.rope = (struct rope_args){.heads = 32, .head_dim = 128, .n_rotated = 128};
+        break;
+    case OP_kv_store:
+        op.args.kv_store.kv_dim = 512;
+        break;
+    case OP_attention:
+        op.args.attention = (struct attention_args){.heads = 32, .kv_heads = 4, .head_dim = 128};
+        break;
+    case OP_router:
+        op.args.router = (struct router_args){.hidden = 2048, .n_experts = 128, .top_k = 8};
+        break;
+    case OP_expert_group:
+        op.args.expert_group.n_experts = 128;
+        break;
+    case OP_expert_gate_up:
+        op.args.expert_gate_up = (struct expert_gate_up_args){
+            .offsets = many, .hidden = 2048, .ffn = 768, .n_experts = 128, .top_k = 8};
+        break;
+    case OP_expert_down:
+        op.args.expert_down = (struct expert_down_args){
+            .offsets = many, .hidden = 2048, .ffn = 768, .n_experts = 128, .top_k = 8};
+        break;
+    case OP_expert_combine:
+        op.args.expert_combine.hidden = 2048;
+        break;
+    case OP_argmax:
+    case OP_COUNT:
+        break;
+    }
+    return op;
+}
+
+/* The plan of an op that uses the shader: one token or many, any type. */
+static bool find_plan(const char *shader, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    for (uint32_t kind = 0; kind < OP_COUNT; kind++) {
+        bool of_cache = kind == OP_kv_store || kind == OP_attention;
+        for (uint32_t i = 0; i < dtype_count(); i++) {
+            enum dtype dtype = dtype_at(i)->dtype;
+            if (of_cache && dtype != DTYPE_F32 && dtype != DTYPE_F16) {
+                continue;
+            }
+            for (uint32_t tokens = 1; tokens <= 512; tokens += 511) {
+                struct op op = representative_op(kind, dtype, tokens);
+                vk_plan_op(&op, caps, plan);
+                if (strcmp(plan->shader, shader) == 0) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+void vk_plan_each(const struct vk_caps *caps, void (*fn)(void *context, const struct vk_plan *plan),
+                  void *context)
+{
+    for (uint32_t i = 0; i < vk_n_shaders; i++) {
+        struct vk_plan plan;
+        bool found = find_plan(vk_shaders[i].name, caps, &plan);
+        assert(found);
+        if (found) {
+            fn(context, &plan);
+        }
+    }
+}

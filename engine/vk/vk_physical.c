@@ -1,0 +1,214 @@
+/* What a physical device is, which memory and limits it has, and what it lacks for us. */
+#include "engine/vk/vk_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct extensions {
+    VkExtensionProperties *list;
+    uint32_t n;
+};
+
+static struct extensions list_extensions(const struct vk_functions *vk, VkPhysicalDevice handle)
+{
+    struct extensions extensions = {0};
+    uint32_t n = 0;
+    if (vk->EnumerateDeviceExtensionProperties(handle, NULL, &n, NULL) < 0 || n == 0) {
+        return extensions;
+    }
+    extensions.list = calloc(n, sizeof(*extensions.list));
+    if (extensions.list &&
+        vk->EnumerateDeviceExtensionProperties(handle, NULL, &n, extensions.list) >= 0) {
+        extensions.n = n;
+    }
+    return extensions;
+}
+
+static bool has_extension(const struct extensions *extensions, const char *name)
+{
+    for (uint32_t i = 0; i < extensions->n; i++) {
+        if (strcmp(extensions->list[i].extensionName, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum vk_device_kind device_kind(VkPhysicalDeviceType type)
+{
+    switch (type) {
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+        return VK_DEVICE_DISCRETE;
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+        return VK_DEVICE_INTEGRATED;
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+        return VK_DEVICE_SOFTWARE;
+    default:
+        return VK_DEVICE_VIRTUAL;
+    }
+}
+
+/* Compute without graphics where there is such a family: drivers give it fewer duties and, on some
+ * systems, no watchdog of the desktop. */
+static bool find_queue_family(const struct vk_functions *vk, struct vk_physical *physical)
+{
+    VkQueueFamilyProperties families[16];
+    uint32_t n = 16;
+    vk->GetPhysicalDeviceQueueFamilyProperties(physical->handle, &n, families);
+    bool found = false, found_alone = false;
+    for (uint32_t i = 0; i < n; i++) {
+        VkQueueFlags flags = families[i].queueFlags;
+        bool compute = flags & VK_QUEUE_COMPUTE_BIT, graphics = flags & VK_QUEUE_GRAPHICS_BIT;
+        if (compute && (!found || (!graphics && !found_alone))) {
+            physical->queue_family = i;
+            found = true;
+            found_alone = !graphics;
+        }
+        if (!compute && !graphics && (flags & VK_QUEUE_TRANSFER_BIT)) {
+            physical->info.transfer_queue = true;
+        }
+    }
+    return found;
+}
+
+static void inspect_memory(const struct vk_functions *vk, struct vk_physical *physical)
+{
+    vk->GetPhysicalDeviceMemoryProperties(physical->handle, &physical->memory);
+    bool all_local = true;
+    for (uint32_t i = 0; i < physical->memory.memoryHeapCount; i++) {
+        const VkMemoryHeap *heap = &physical->memory.memoryHeaps[i];
+        if (!(heap->flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)) {
+            all_local = false;
+        } else if (heap->size > physical->info.memory_bytes) {
+            physical->info.memory_bytes = heap->size;
+        }
+    }
+    physical->unified = all_local || physical->info.kind == VK_DEVICE_INTEGRATED ||
+                        physical->info.kind == VK_DEVICE_SOFTWARE;
+}
+
+static void inspect_properties(const struct vk_functions *vk, struct vk_physical *physical,
+                               const struct extensions *extensions)
+{
+    bool has_maintenance4 = has_extension(extensions, VK_KHR_MAINTENANCE_4_EXTENSION_NAME);
+    VkPhysicalDeviceMaintenance4Properties maintenance4 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES};
+    VkPhysicalDeviceShaderIntegerDotProductProperties dot = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES};
+    VkPhysicalDeviceVulkan12Properties properties12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
+    VkPhysicalDeviceVulkan11Properties properties11 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES, .pNext = &properties12};
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &properties11};
+    if (has_maintenance4) {
+        maintenance4.pNext = properties.pNext;
+        properties.pNext = &maintenance4;
+    }
+    if (physical->integer_dot_extension) {
+        dot.pNext = properties.pNext;
+        properties.pNext = &dot;
+    }
+    vk->GetPhysicalDeviceProperties2(physical->handle, &properties);
+
+    struct vk_device_info *info = &physical->info;
+    snprintf(info->driver, sizeof(info->driver), "%.120s%s%.120s", properties12.driverName,
+             properties12.driverInfo[0] ? " " : "", properties12.driverInfo);
+    info->subgroup_size = properties11.subgroupSize;
+    info->subgroup_arithmetic =
+        (properties11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) &&
+        (properties11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT);
+    info->integer_dot = dot.integerDotProduct4x8BitPackedSignedAccelerated;
+
+    physical->max_allocation = properties11.maxMemoryAllocationSize;
+    if (has_maintenance4 && maintenance4.maxBufferSize < physical->max_allocation) {
+        physical->max_allocation = maintenance4.maxBufferSize;
+    }
+}
+
+static void inspect_features(const struct vk_functions *vk, struct vk_physical *physical)
+{
+    physical->features12 = (VkPhysicalDeviceVulkan12Features){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+    physical->features11 = (VkPhysicalDeviceVulkan11Features){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+        .pNext = &physical->features12};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &physical->features11};
+    vk->GetPhysicalDeviceFeatures2(physical->handle, &features);
+    physical->features = features.features;
+
+    struct vk_device_info *info = &physical->info;
+    info->float16 = physical->features12.shaderFloat16;
+    info->storage8 = physical->features12.storageBuffer8BitAccess;
+    info->storage16 = physical->features11.storageBuffer16BitAccess;
+    info->int64 = physical->features.shaderInt64;
+}
+
+static void fill_caps(struct vk_physical *physical, const VkPhysicalDeviceLimits *limits)
+{
+    const struct vk_device_info *info = &physical->info;
+    physical->caps = (struct vk_caps){
+        .max_groups = {limits->maxComputeWorkGroupCount[0], limits->maxComputeWorkGroupCount[1],
+                       limits->maxComputeWorkGroupCount[2]},
+        .max_invocations = limits->maxComputeWorkGroupInvocations,
+        .max_group_size_x = limits->maxComputeWorkGroupSize[0],
+        .shared_bytes = limits->maxComputeSharedMemorySize,
+        .subgroup_size = info->subgroup_size,
+        .vendor_id = info->vendor_id,
+        .float16 = info->float16,
+        .storage8 = info->storage8,
+        .storage16 = info->storage16,
+        .int64 = info->int64,
+        .integer_dot = info->integer_dot,
+        .subgroup_arithmetic = info->subgroup_arithmetic,
+    };
+}
+
+/* Adds a name to the list of what is missing. */
+static void miss(struct vk_device_info *info, bool present, const char *name)
+{
+    if (!present) {
+        size_t length = strlen(info->missing);
+        snprintf(info->missing + length, sizeof(info->missing) - length, "%s%s", length ? ", " : "",
+                 name);
+    }
+}
+
+void vk_physical_inspect(const struct vk_functions *vk, VkPhysicalDevice handle,
+                         struct vk_physical *physical)
+{
+    *physical = (struct vk_physical){.handle = handle};
+    VkPhysicalDeviceProperties properties;
+    vk->GetPhysicalDeviceProperties(handle, &properties);
+    struct vk_device_info *info = &physical->info;
+    snprintf(info->name, sizeof(info->name), "%s", properties.deviceName);
+    snprintf(info->driver, sizeof(info->driver), "version 0x%x", properties.driverVersion);
+    info->vendor_id = properties.vendorID;
+    info->device_id = properties.deviceID;
+    info->api_version = properties.apiVersion;
+    info->kind = device_kind(properties.deviceType);
+    inspect_memory(vk, physical);
+    miss(info, info->memory_bytes > 0, "memory"); /* drivers that only compile */
+    miss(info, find_queue_family(vk, physical), "a queue for compute");
+    if (properties.apiVersion < VK_API_VERSION_1_2) { /* the questions below would be invalid */
+        miss(info, false, "Vulkan 1.2");
+        return;
+    }
+    struct extensions extensions = list_extensions(vk, handle);
+    physical->integer_dot_extension =
+        has_extension(&extensions, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
+    physical->executable_properties_extension =
+        has_extension(&extensions, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
+    info->cooperative_matrix = has_extension(&extensions, "VK_KHR_cooperative_matrix");
+    info->host_import = has_extension(&extensions, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+    info->memory_budget = has_extension(&extensions, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    inspect_properties(vk, physical, &extensions);
+    inspect_features(vk, physical);
+    free(extensions.list);
+    fill_caps(physical, &properties.limits);
+    miss(info, physical->features12.bufferDeviceAddress, "bufferDeviceAddress");
+    miss(info, physical->features12.timelineSemaphore, "timelineSemaphore");
+    info->usable = !info->missing[0];
+}

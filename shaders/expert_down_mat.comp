@@ -1,0 +1,57 @@
+/* parts[pair] = down h[pair] for all pairs of many tokens.
+ *
+ * Work-group (x, y) makes the tile of rows 64 x ... and of the pairs of tile number y
+ * (lib/expert_tile.glsl): it gathers their h, multiplies (lib/tile.glsl) and scatters to parts.
+ * Work-groups past the last tile leave at once, and so do those of an expert that is not here.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "lib/types.glsl"
+#include "lib/tile.glsl"
+#include "lib/expert_tile.glsl"
+
+layout(push_constant) uniform push
+{
+    expert_down_args args;
+};
+
+void store(uint pair, uint row, vec4 rows)
+{
+    for (uint i = 0u; i < 4u; i++) {
+        if (row + i < args.hidden) {
+            args.parts.v[pair * args.hidden + row + i] = rows[i];
+        }
+    }
+}
+
+void main()
+{
+    uint expert, begin, end;
+    if (!expert_tile_find(args.offsets, args.n_experts, gl_WorkGroupID.y, expert, begin, end)) {
+        return;
+    }
+    uvec2 slab = args.slabs.v[expert];
+    if (slab == uvec2(0u)) {
+        return;
+    }
+    words down = words(address_add(slab, args.down_offset));
+    uint fetched = begin + tile_fetched_vector();
+    uint h_row = NO_VECTOR;
+    if (fetched < end) {
+        h_row = args.pairs.v[fetched] * args.ffn;
+    }
+    uint first_row = gl_WorkGroupID.x * TILE_ROWS;
+    vec4 low[4];
+    vec4 high[4];
+    tile_product(down, args.hidden, args.ffn, first_row, args.h, h_row, low, high);
+
+    uint row = first_row + tile_row();
+    for (uint j = 0u; j < 4u; j++) {
+        uint place = begin + tile_vector() + j;
+        if (place < end) {
+            uint pair = args.pairs.v[place];
+            store(pair, row, low[j]);
+            store(pair, row + 32u, high[j]);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+/* h[pair] = activation(gate x[t]) * (up x[t]), t = pair / top_k, for all pairs of many tokens.
+ *
+ * Work-group (x, y) makes the tile of slab rows 64 x ... (32 gates and their ups, interleaved) and
+ * of the pairs of tile number y (lib/expert_tile.glsl): it gathers their x, multiplies
+ * (lib/tile.glsl) and scatters to h. Work-groups past the last tile leave at once, and so do those
+ * of an expert that is not here.
+ */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "lib/types.glsl"
+#include "lib/tile.glsl"
+#include "lib/expert_tile.glsl"
+#include "lib/activation.glsl"
+
+layout(push_constant) uniform push
+{
+    expert_gate_up_args args;
+};
+
+/* Four slab rows (gate, up, gate, up) of one pair. */
+void store(uint pair, uint row, vec4 rows)
+{
+    uint f = row / 2u;
+    if (f < args.ffn) {
+        args.h.v[pair * args.ffn + f] = activate(args.activation, rows.x) * rows.y;
+    }
+    if (f + 1u < args.ffn) {
+        args.h.v[pair * args.ffn + f + 1u] = activate(args.activation, rows.z) * rows.w;
+    }
+}
+
+void main()
+{
+    uint expert, begin, end;
+    if (!expert_tile_find(args.offsets, args.n_experts, gl_WorkGroupID.y, expert, begin, end)) {
+        return;
+    }
+    uvec2 slab = args.slabs.v[expert];
+    if (slab == uvec2(0u)) {
+        return;
+    }
+    uint fetched = begin + tile_fetched_vector();
+    uint x_row = NO_VECTOR;
+    if (fetched < end) {
+        x_row = args.pairs.v[fetched] / args.top_k * args.hidden;
+    }
+    uint first_row = gl_WorkGroupID.x * TILE_ROWS;
+    vec4 low[4];
+    vec4 high[4];
+    tile_product(words(slab), args.ffn * 2u, args.hidden, first_row, args.x, x_row, low, high);
+
+    uint row = first_row + tile_row();
+    for (uint j = 0u; j < 4u; j++) {
+        uint place = begin + tile_vector() + j;
+        if (place < end) {
+            uint pair = args.pairs.v[place];
+            store(pair, row, low[j]);
+            store(pair, row + 32u, high[j]);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+/* f16: one plane of halves. A piece is one 16-byte unit of eight: neighbouring invocations read
+ * neighbouring units. The padding at the end of a row is zero. */
+#include "../lib/unpack.glsl"
+
+#define PIECE_FOURS 2u
+
+uint piece_column(uint piece, uint i)
+{
+    return piece * 8u + i * 4u;
+}
+
+void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec4 low,
+                   out vec4 high)
+{
+    uvec4 unit = words4(uvec2(w)).v[row * plane_stride16(cols, 2u) + (column >> 3)];
+    low = vec4(unpackHalf2x16(unit.x), unpackHalf2x16(unit.y));
+    high = vec4(unpackHalf2x16(unit.z), unpackHalf2x16(unit.w));
+}
+
+void weights_piece(words w, uint rows, uint cols, uint row, uint piece, out vec4 fours[PIECE_FOURS])
+{
+    weights_load8(w, rows, cols, row, piece * 8u, fours[0], fours[1]);
+}

@@ -1,0 +1,35 @@
+/* q8_0, blocks of 32: plane 0 int8 quants[32], plane 1 f16 d; y = d q. A piece is half a block. */
+#include "../lib/unpack.glsl"
+
+#define PIECE_FOURS 4u
+
+uint piece_column(uint piece, uint i)
+{
+    return piece * 16u + i * 4u;
+}
+
+float block_scale(words w, uint rows, uint cols, uint row, uint block)
+{
+    uint blocks = cols >> 5;
+    uint plane1 = rows * plane_stride16(blocks, 32u) + row * plane_stride16(blocks, 2u);
+    return unpack_half(w, plane1 * 4u, block);
+}
+
+void weights_piece(words w, uint rows, uint cols, uint row, uint piece, out vec4 fours[PIECE_FOURS])
+{
+    uvec4 quants = words4(uvec2(w)).v[row * (cols >> 4) + piece];
+    float d = block_scale(w, rows, cols, row, piece >> 1);
+    fours[0] = d * unpack_s8x4(quants.x);
+    fours[1] = d * unpack_s8x4(quants.y);
+    fours[2] = d * unpack_s8x4(quants.z);
+    fours[3] = d * unpack_s8x4(quants.w);
+}
+
+void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec4 low,
+                   out vec4 high)
+{
+    uvec2 quants = words2(uvec2(w)).v[row * (cols >> 3) + (column >> 3)];
+    float d = block_scale(w, rows, cols, row, column >> 5);
+    low = d * unpack_s8x4(quants.x);
+    high = d * unpack_s8x4(quants.y);
+}

@@ -1,0 +1,85 @@
+/* What one token costs on Vulkan, so that it cannot creep up; and the validation layer's silence
+ * while models of every type run. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/check.h"
+#include "tests/golden/golden.h"
+
+/* The demo model, 4 layers. Lower them when the list gets shorter. */
+#define DISPATCHES_PER_TOKEN 72
+#define BARRIERS_PER_TOKEN 56
+
+Test(golden_counts, one_token)
+{
+    golden_vulkan();
+    struct moxie_model *model = golden_open(golden_demo());
+    struct moxie_session *session = golden_session(model, MOXIE_KV_F16, 64);
+    struct moxie_counts before, after;
+    uint32_t ids[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    golden_eval(session, ids, 10);
+    golden_eval(session, ids, 1); /* the list is recorded */
+    moxie_counts(session, &before);
+    for (int i = 0; i < 10; i++) {
+        uint32_t best = moxie_best(session);
+        golden_eval(session, &best, 1);
+    }
+    moxie_counts(session, &after);
+    printf("per token: %g submits, %g dispatches, %g barriers\n",
+           (double)(after.submits - before.submits) / 10,
+           (double)(after.dispatches - before.dispatches) / 10,
+           (double)(after.barriers - before.barriers) / 10);
+    cr_expect_eq(after.submits - before.submits, 10);
+    cr_expect_eq(after.dispatches - before.dispatches, 10 * DISPATCHES_PER_TOKEN);
+    cr_expect_eq(after.barriers - before.barriers, 10 * BARRIERS_PER_TOKEN);
+    moxie_session_destroy(&session);
+    moxie_close(&model);
+}
+
+struct type {
+    char name[8];
+};
+
+ParameterizedTestParameters(golden_counts, validation)
+{
+    static struct type types[] = {{"f32"},  {"f16"},  {"bf16"}, {"q8_0"},
+                                  {"q4_0"}, {"q4_k"}, {"q6_k"}};
+    return cr_make_param_array(struct type, types, 7);
+}
+
+/* A prompt of two chunks and five tokens. */
+ParameterizedTest(struct type *type, golden_counts, validation)
+{
+    golden_vulkan();
+    struct moxie_error err;
+    struct moxie_options options = moxie_options_defaults();
+    options.device = golden_device()->id;
+    options.validation = true;
+    struct moxie_model *model = moxie_open(golden_tiny(type->name), &options, &err);
+    if (!model && strstr(err.text, "layer")) {
+        cr_skip("%s", err.text);
+    }
+    cr_assert_not_null(model, "%s", err.text);
+    json_t *reference = golden_tiny_reference();
+    const json_t *list = json_object_get(json_object_get(reference, "perplexity"), "ids");
+    size_t n;
+    uint32_t *ids = golden_ids(list, &n);
+    cr_assert_gt(n, 40);
+    struct moxie_session *session = golden_session(model, MOXIE_KV_F16, 64);
+    golden_eval(session, ids, 33);
+    golden_eval(session, ids + 33, 7);
+    for (int i = 0; i < 5; i++) {
+        uint32_t best = moxie_best(session);
+        golden_eval(session, &best, 1);
+    }
+    cr_expect_eq(moxie_validation_messages(model), 0, "%u messages",
+                 moxie_validation_messages(model));
+    moxie_session_destroy(&session);
+    cr_expect_eq(moxie_validation_messages(model), 0, "after the session has gone");
+    moxie_close(&model);
+    free(ids);
+    json_decref(reference);
+}

@@ -1,0 +1,180 @@
+/* What must not change the logits: how a prompt is cut into evaluations, what was evaluated and
+ * forgotten before, another session beside this one, and doing it all again. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/check.h"
+#include "tests/golden/golden.h"
+
+#define N_IDS 37
+
+/* One line a model: how far apart the ways of evaluating may be. Where the CPU rounds activations
+ * to int8, a last-bit difference may become one of a whole step. */
+struct subject {
+    char name[32]; /* a family, or "demo": the shipped model */
+    double bound;
+};
+
+static struct subject subjects[] = {
+    {"qwen3moe_mixed", 1e-9},
+    {"demo", 1e-4},
+};
+#define N_SUBJECTS (sizeof(subjects) / sizeof(subjects[0]))
+
+static struct moxie_model *model;
+static uint32_t ids[N_IDS], vocabulary;
+
+static void open_subject(const struct subject *subject)
+{
+    json_t *reference = NULL;
+    golden_device(); /* skip before any work is done */
+    model = golden_open(strcmp(subject->name, "demo") == 0
+                            ? golden_demo()
+                            : golden_family(subject->name, "f32", &reference));
+    json_decref(reference);
+    vocabulary = golden_vocabulary(model);
+    struct check_random random = {1};
+    for (uint32_t i = 0; i < N_IDS; i++) {
+        ids[i] = check_random_below(&random, vocabulary);
+    }
+}
+
+/* The logits after n ids in a session of its own; free it. */
+static float *logits_of(size_t n, size_t part)
+{
+    struct moxie_session *session = golden_session(model, MOXIE_KV_F16, 100);
+    float *copy = malloc(vocabulary * sizeof(float));
+    golden_eval_parts(session, ids, n, part);
+    memcpy(copy, moxie_logits(session), vocabulary * sizeof(float));
+    moxie_session_destroy(&session);
+    return copy;
+}
+
+static bool same(const float *a, const float *b)
+{
+    return memcmp(a, b, vocabulary * sizeof(float)) == 0;
+}
+
+#define ON_EVERY_SUBJECT(test) \
+    ParameterizedTestParameters(golden_invariance, test) \
+    { \
+        return cr_make_param_array(struct subject, subjects, N_SUBJECTS); \
+    } \
+    ParameterizedTest(struct subject *subject, golden_invariance, test)
+
+ON_EVERY_SUBJECT(parts_of_a_prompt)
+{
+    static const size_t parts[] = {1, 5, 32, 33};
+    open_subject(subject);
+    float *whole = logits_of(N_IDS, N_IDS);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        float *logits = logits_of(N_IDS, parts[i]);
+        double nmse = check_nmse(logits, whole, vocabulary);
+        cr_expect_leq(nmse, subject->bound, "%zu at once: NMSE %g", parts[i], nmse);
+        free(logits);
+    }
+    free(whole);
+    moxie_close(&model);
+}
+
+/* Chunks of the session, not of the caller: the logits of a long prompt come from its last chunk.
+ */
+ON_EVERY_SUBJECT(chunks_of_a_session)
+{
+    open_subject(subject);
+    float *whole = logits_of(N_IDS, N_IDS), *parts = logits_of(N_IDS, 33);
+    struct moxie_error err;
+    struct moxie_session_options options = moxie_session_defaults();
+    options.context = 100;
+    options.chunk = 33;
+    struct moxie_session *session = moxie_session_create(model, &options, &err);
+    cr_assert_not_null(session, "%s", err.text);
+    golden_eval(session, ids, N_IDS);
+    cr_expect_eq(moxie_position(session), N_IDS);
+    cr_expect_leq(check_nmse(moxie_logits(session), whole, vocabulary), subject->bound);
+    cr_expect_leq(check_nmse(moxie_logits(session), parts, vocabulary), subject->bound);
+    moxie_session_destroy(&session);
+    free(whole);
+    free(parts);
+    moxie_close(&model);
+}
+
+ON_EVERY_SUBJECT(rewinding)
+{
+    open_subject(subject);
+    struct moxie_session *session = golden_session(model, MOXIE_KV_F16, 100);
+    float *first = malloc(vocabulary * sizeof(float));
+    golden_eval(session, ids, 20);
+    golden_eval(session, ids + 20, 10);
+    memcpy(first, moxie_logits(session), vocabulary * sizeof(float));
+    uint32_t best = moxie_best(session);
+
+    golden_eval(session, ids, 15); /* something else beyond */
+    moxie_rewind(session, 20);
+    cr_expect_eq(moxie_position(session), 20);
+    cr_expect_null(moxie_logits(session));
+    golden_eval(session, ids + 20, 10);
+    cr_expect(same(moxie_logits(session), first), "again from position 20");
+    cr_expect_eq(moxie_best(session), best);
+
+    moxie_rewind(session, 0);
+    golden_eval(session, ids, 20);
+    golden_eval(session, ids + 20, 10);
+    cr_expect(same(moxie_logits(session), first), "again from the start");
+    free(first);
+    moxie_session_destroy(&session);
+    moxie_close(&model);
+}
+
+ON_EVERY_SUBJECT(two_sessions)
+{
+    open_subject(subject);
+    float *alone = logits_of(35, 5);
+    struct moxie_session *one = golden_session(model, MOXIE_KV_F16, 100);
+    struct moxie_session *other = golden_session(model, MOXIE_KV_F16, 64);
+    for (size_t done = 0; done < 35; done += 5) {
+        golden_eval(one, ids + done, 5);
+        golden_eval(other, ids + 36 - done, 1); /* other tokens at other positions */
+    }
+    cr_expect(same(moxie_logits(one), alone));
+    cr_expect_not(same(moxie_logits(other), alone));
+    moxie_session_destroy(&other);
+    moxie_rewind(one, 30);
+    golden_eval(one, ids + 30, 5);
+    cr_expect(same(moxie_logits(one), alone), "after the other session has gone");
+    moxie_session_destroy(&one);
+    free(alone);
+    moxie_close(&model);
+}
+
+ON_EVERY_SUBJECT(the_same_twice)
+{
+    open_subject(subject);
+    for (size_t part = 1; part <= N_IDS; part += N_IDS - 1) {
+        size_t n = part == 1 ? 5 : N_IDS;
+        float *first = logits_of(n, part), *second = logits_of(n, part);
+        cr_expect(same(first, second), "%zu at once", part);
+        free(first);
+        free(second);
+    }
+    moxie_close(&model);
+}
+
+ON_EVERY_SUBJECT(best_is_the_largest)
+{
+    open_subject(subject);
+    struct moxie_session *session = golden_session(model, MOXIE_KV_F16, 100);
+    for (size_t i = 0; i < 8; i++) {
+        golden_eval(session, &ids[i], 1);
+        const float *logits = moxie_logits(session);
+        uint32_t best = 0;
+        for (uint32_t v = 1; v < vocabulary; v++) {
+            best = logits[v] > logits[best] ? v : best;
+        }
+        cr_expect_eq(moxie_best(session), best);
+    }
+    moxie_session_destroy(&session);
+    moxie_close(&model);
+}

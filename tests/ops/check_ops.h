@@ -1,0 +1,147 @@
+/* The op checks: every op on a back end, against a naive computation in double.
+ *
+ * A check (check_<op>.c, one per row of OPS) makes many cases. A case is one op with random inputs:
+ * every tensor lies in a buffer of its own between two guard zones of bytes 0xFF (NaN in every
+ * float type), and every output starts as 0xFF. After the run inputs and guards must be unchanged,
+ * outputs equal to the expected values within a tolerance, and rows of tokens that the step does
+ * not have must still be 0xFF. Nothing here knows of Criterion.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/op/backend.h"
+#include "engine/op/op.h"
+#include "tests/check.h"
+
+struct check_device {
+    struct backend *backend;
+    const char *name;
+    bool int8_activations; /* quantised weights meet activations rounded to int8 */
+    bool gpu;              /* sine, exponential and f16 rounding are the driver's */
+    uint32_t one_case_in;  /* 1 runs all cases; more picks some, for slow devices */
+    uint32_t n_seen, n_cases, n_failed;
+};
+
+#define X(name, ...) void check_##name(struct check_device *device);
+OPS(X)
+#undef X
+
+/* Tensors of the op, and room for slabs. */
+#define CHECK_MAX_MEMORIES (OP_MAX_TENSORS + 1)
+#define CHECK_SLABS OP_MAX_TENSORS
+
+struct check_memory {
+    struct buffer buffer;
+    uint64_t bytes;
+    uint8_t *before, *after; /* guard, data, guard */
+    bool written;            /* by the op: then the check compares it */
+};
+
+struct check_case {
+    struct check_device *device;
+    enum op_kind kind;
+    enum dtype dtype;
+    uint32_t n_tokens, max_tokens;
+    enum check_fill fill;
+    struct check_random random;
+    uint64_t seed;
+    char shape[160];
+    bool failed;
+    struct op_list list;
+    struct tensor tensors[OP_MAX_TENSORS];
+    struct check_memory memories[CHECK_MAX_MEMORIES];
+    float *floats[32]; /* freed at the end */
+    uint32_t n_floats;
+};
+
+/* Starts a case; false if this device skips it. The shape text is for the report. The list's
+ * max_tokens is n_tokens or, for chunks, sometimes more. */
+bool check_begin(struct check_case *c, struct check_device *device, enum op_kind kind,
+                 enum dtype dtype, uint32_t n_tokens, const char *shape, ...)
+    __attribute__((format(printf, 6, 7)));
+void check_end(struct check_case *c);
+
+/* Memory that lives until check_end. */
+float *check_alloc(struct check_case *c, uint64_t n);
+
+/* Tensor `index` is this data, copied to the back end now. */
+void check_input(struct check_case *c, uint32_t index, enum dtype dtype, uint64_t rows,
+                 uint64_t cols, const void *data, uint64_t bytes);
+/* The same, one row of `cols` 32-bit numbers per token; rows of tokens that the list may have but
+ * the step has not are 0xFF. */
+void check_input_tokens(struct check_case *c, uint32_t index, enum dtype dtype, uint64_t cols,
+                        const void *data);
+/* Tensor `index` is written: all 0xFF, or as `initial` says. */
+void check_output(struct check_case *c, uint32_t index, enum dtype dtype, uint64_t rows,
+                  uint64_t cols, const void *initial, uint64_t bytes);
+
+/* Memory that is not a tensor of the op: the experts' slabs. */
+void check_place_slabs(struct check_case *c, const void *data, uint64_t bytes);
+uint64_t check_slabs_address(const struct check_case *c);
+
+/* The step buffer, tensor 0. tokens may be NULL. */
+void check_step(struct check_case *c, uint32_t position, const uint32_t *tokens);
+/* rows x cols floats filled as the case's fill says. Returns them. */
+float *check_input_floats(struct check_case *c, uint32_t index, uint64_t rows, uint64_t cols);
+float *check_input_token_floats(struct check_case *c, uint32_t index, uint64_t cols);
+void check_output_floats(struct check_case *c, uint32_t index, uint64_t rows, uint64_t cols);
+/* A weight matrix of the case's dtype. Returns its values, decoded. */
+float *check_input_weights(struct check_case *c, uint32_t index, uint64_t rows, uint64_t cols);
+
+/* Random bytes that are a matrix of `dtype`: filled and encoded for float types, any codes with
+ * sensible scales for block types. `values` (rows x cols) gets what they decode to. */
+void check_random_matrix(struct check_random *random, enum check_fill fill,
+                         const struct dtype_info *type, uint64_t rows, uint64_t cols,
+                         uint8_t *matrix, float *values);
+
+/* The op, once all tensors are there: fill in its numbers, then check_run. */
+struct op *check_op(struct check_case *c);
+/* Runs it; false if it failed or touched what it must not. */
+bool check_run(struct check_case *c);
+
+/* What tensor `index` holds after the run. */
+const void *check_result(const struct check_case *c, uint32_t index);
+
+/* The first n floats of tensor `index` against the expected ones: NMSE at most `nmse`, no element
+ * off by more than 10 sqrt(nmse) of its size or the RMS; nmse 0 asks for equal values. What follows
+ * must be as it was. */
+void check_compare(struct check_case *c, uint32_t index, const float *expected, uint64_t n,
+                   double nmse);
+void check_compare_u32(struct check_case *c, uint32_t index, const uint32_t *expected, uint64_t n);
+/* Bytes [first, first + n) of tensor `index` must be as before the run. */
+void check_unchanged(struct check_case *c, uint32_t index, uint64_t first, uint64_t n);
+
+/* Reports the case (once) as failed. */
+void check_fail(struct check_case *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* y[r] = row r of w . x, in double; slack[r] is the standard deviation of the error that rounding x
+ * to int8 in blocks of 32 brings: each element is off by up to half a step, uniformly. */
+void check_naive_product(const float *w, uint64_t rows, uint64_t cols, const float *x, float *y,
+                         float *slack);
+/* The first n floats of tensor `index`, which are products with the case's weights. Where the
+ * device rounds x to int8, no element may be off by more than 8 slack, and all together not by
+ * more than chance; elsewhere NMSE 1e-11 as in check_compare. */
+void check_compare_products(struct check_case *c, uint32_t index, const float *expected,
+                            const float *slack, uint64_t n);
+
+extern const uint32_t check_token_counts[4];
+/* Awkward lengths: 1, 7, around 32, 128 and 256. */
+extern const uint32_t check_lengths[11];
+
+/* Experts of an expert op (check_experts.c): a table of n_experts addresses of which only some are
+ * there, in random order in one stretch of memory with 0xFF around each matrix; and the choice that
+ * every token made among them. */
+struct check_experts {
+    uint32_t n_experts, top_k;
+    const uint32_t *ids;  /* (n_tokens, top_k), distinct in a token */
+    float *const *values; /* (n_experts) decoded matrix, or NULL if not there */
+};
+
+/* Makes the slabs, each with one rows x cols matrix of the case's dtype `offset` bytes into it, and
+ * tensors 1 (addresses), 2 (ids), 4 and 5 (offsets and pairs, if `grouped`; then check_op leaves
+ * them in the op). `chosen_from` experts are there and chosen from; >= top_k. */
+void check_experts_make(struct check_case *c, struct check_experts *experts, uint64_t rows,
+                        uint64_t cols, uint32_t offset, uint32_t chosen_from, bool grouped);

@@ -1,0 +1,122 @@
+/* Every op on every back end that this machine has, one Criterion test each, so that a missing
+ * device is seen as skipped. A check must exist for every row of OPS: this file does not link
+ * otherwise.
+ */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/cpu_features.h"
+#include "engine/cpu/cpu.h"
+#include "engine/vk/vk.h"
+#include "tests/ops/check_ops.h"
+
+/* Software drivers compile a pipeline per shape and run on the same two cores as everything else.
+ */
+#define SOFTWARE_ONE_CASE_IN 6
+
+static void run_checks(struct check_device *device)
+{
+    static void (*const checks[OP_COUNT])(struct check_device *) = {
+#define X(name, ...) [OP_##name] = check_##name,
+        OPS(X)
+#undef X
+    };
+    for (uint32_t kind = 0; kind < OP_COUNT; kind++) {
+        uint32_t before = device->n_cases, failed = device->n_failed;
+        device->n_seen = 0;
+        checks[kind](device);
+        cr_expect(device->n_cases > before, "%s: no case ran", op_name((enum op_kind)kind));
+        cr_expect(device->n_failed == failed, "%s on %s: %u of %u cases failed",
+                  op_name((enum op_kind)kind), device->name, device->n_failed - failed,
+                  device->n_cases - before);
+    }
+    device->backend->functions->destroy(device->backend);
+}
+
+static void run_on_cpu(uint32_t features)
+{
+    struct error err;
+    cpu_features_set_mask(features);
+    if (cpu_features() != features) {
+        cr_skip("this processor has not %s", cpu_features_text(features));
+    }
+    struct backend *backend = cpu_backend_create(2, &err);
+    cr_assert_not_null(backend, "%s", err.text);
+    struct check_device device = {
+        .backend = backend,
+        .name = backend->name,
+        .int8_activations = features != 0,
+        .one_case_in = 1,
+    };
+    run_checks(&device);
+}
+
+Test(ops, cpu_plain)
+{
+    run_on_cpu(0);
+}
+
+Test(ops, cpu_avx2)
+{
+    run_on_cpu(CPU_AVX2);
+}
+
+Test(ops, cpu_avx512)
+{
+    run_on_cpu(CPU_AVX2 | CPU_AVX512);
+}
+
+Test(ops, cpu_avx512_vnni)
+{
+    run_on_cpu(CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI);
+}
+
+/* Every usable device that is software and whose name holds `name`, or that is not software if
+ * `name` is NULL. Software drivers are slow and take one case in some. */
+static void run_on_vulkan(const char *name, uint32_t one_case_in)
+{
+    struct vk_device_info devices[VK_MAX_DEVICES];
+    struct error err;
+    uint32_t n = 0, n_run = 0;
+    if (!vk_list_devices(devices, &n, &err)) {
+        cr_skip("%s", err.text);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        bool software = devices[i].kind == VK_DEVICE_SOFTWARE;
+        bool wanted = name ? strstr(devices[i].name, name) != NULL : !software;
+        if (!wanted || !devices[i].usable) {
+            continue;
+        }
+        struct vk_options options = {.device = i};
+        struct backend *backend = vk_backend_create(&options, &err);
+        cr_assert_not_null(backend, "%s", err.text);
+        struct check_device device = {
+            .backend = backend,
+            .name = devices[i].name,
+            .gpu = true,
+            .one_case_in = one_case_in,
+        };
+        run_checks(&device);
+        n_run++;
+    }
+    if (n_run == 0) {
+        cr_skip("no usable Vulkan device: %s", name ? name : "not software");
+    }
+}
+
+Test(ops, vulkan_lavapipe)
+{
+    run_on_vulkan("llvmpipe", 2);
+}
+
+Test(ops, vulkan_swiftshader)
+{
+    run_on_vulkan("SwiftShader", 5);
+}
+
+Test(ops, vulkan_gpu)
+{
+    run_on_vulkan(NULL, 1);
+}

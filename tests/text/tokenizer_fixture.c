@@ -1,0 +1,94 @@
+#include "tests/text/tokenizer_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <criterion/criterion.h>
+
+#include "engine/text/tokenizer_pack.h"
+#include "tests/check.h"
+
+const char tokenizer_fixture_tiny[] =
+    "{\"added_tokens\":[{\"id\":9,\"content\":\"<|x|>\",\"special\":true,\"normalized\":false,"
+    "\"lstrip\":false,\"rstrip\":true,\"single_word\":false}],"
+    "\"normalizer\":{\"type\":\"NFC\"},\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":["
+    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|"
+    "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| "
+    "?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|"
+    "\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"},\"behavior\":\"Isolated\",\"invert\":false},"
+    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]},"
+    "\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\"},"
+    "\"model\":{\"type\":\"BPE\",\"ignore_merges\":true,\"vocab\":{\"a\":0,\"b\":1,\"\\u0120\":2,"
+    "\"\\u00c3\":3,\"\\u00a9\":4,\"ab\":5,\"\\u0120a\":6,\"\\u00c3\\u00a9\":7,\"\\u0120abb\":8},"
+    "\"merges\":[\"\\u0120 a\",\"a b\",\"\\u00c3 \\u00a9\"]}}";
+
+static const char *const file_names[] = {"tokenizer.json", "tokenizer_config.json",
+                                         "special_tokens_map.json", "generation_config.json",
+                                         "config.json"};
+
+static void write_files(const char *const files[])
+{
+    for (size_t i = 0; i < sizeof(file_names) / sizeof(*file_names); i++) {
+        unlink(check_path(check_temp_dir(), file_names[i]));
+    }
+    for (; files[0]; files += 2) {
+        cr_assert(
+            check_write_file(check_path(check_temp_dir(), files[0]), files[1], strlen(files[1])));
+    }
+}
+
+static void open_folder(struct tokenizer_fixture *fixture, const char *folder)
+{
+    struct error err = {0};
+    cr_assert(tokenizer_pack(folder, &fixture->section, &fixture->bytes, &err), "%s", err.text);
+    fixture->tokenizer = tokenizer_create(fixture->section, fixture->bytes, &err);
+    cr_assert(fixture->tokenizer, "%s", err.text);
+}
+
+void tokenizer_fixture_text(struct tokenizer_fixture *fixture, const char *json, const char *config)
+{
+    write_files((const char *const[]){"tokenizer.json", json,
+                                      config ? "tokenizer_config.json" : NULL, config, NULL});
+    open_folder(fixture, check_temp_dir());
+}
+
+bool tokenizer_fixture_named(struct tokenizer_fixture *fixture, const char *name)
+{
+    if (strcmp(name, "moxie-tiny") == 0) {
+        const char *folder = check_shared_path("models/moxie-tiny");
+        if (folder) {
+            open_folder(fixture, folder);
+        }
+        return folder != NULL;
+    }
+    char path[128];
+    snprintf(path, sizeof(path), "tests/text/tokenizer_%s.json", name);
+    char *json = check_read_file(check_source_path(path), NULL);
+    cr_assert(json, "%s", path);
+    tokenizer_fixture_text(fixture, json, NULL);
+    free(json);
+    return true;
+}
+
+void tokenizer_fixture_free(struct tokenizer_fixture *fixture)
+{
+    tokenizer_destroy(&fixture->tokenizer);
+    free(fixture->section);
+    *fixture = (struct tokenizer_fixture){0};
+}
+
+const char *tokenizer_fixture_refused(const char *const files[])
+{
+    static struct error err;
+    void *section;
+    uint64_t bytes;
+    err = (struct error){0};
+    write_files(files);
+    bool ok = tokenizer_pack(check_temp_dir(), &section, &bytes, &err);
+    cr_assert(!ok, "packing should have failed");
+    cr_assert_null(section);
+    cr_assert(strlen(err.text) > 20 && !strchr(err.text, '\n'), "a sentence: %s", err.text);
+    return err.text;
+}

@@ -1,0 +1,83 @@
+/* The SPIR-V of every shader in the table is valid for Vulkan 1.2 (spirv-val), and asks for nothing
+ * that a device at the floor may lack. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "engine/vk/vk_ops.h"
+#include "tests/check.h"
+
+#define SPIRV_MAGIC 0x07230203
+#define SPIRV_OP_CAPABILITY 17
+
+/* SPIR-V specification, section 3.31. */
+#define CAPABILITY_SHADER 1
+#define CAPABILITY_PHYSICAL_STORAGE_BUFFER_ADDRESSES 5347
+
+static void expect_floor_capabilities(const struct vk_shader *shader)
+{
+    size_t n_words = shader->n_bytes / 4;
+    cr_assert_gt(n_words, 5, "%s", shader->name);
+    cr_assert_eq(shader->words[0], SPIRV_MAGIC, "%s", shader->name);
+    for (size_t i = 5; i < n_words && (shader->words[i] & 0xFFFF) == SPIRV_OP_CAPABILITY;) {
+        uint32_t capability = shader->words[i + 1];
+        cr_expect(capability == CAPABILITY_SHADER ||
+                      capability == CAPABILITY_PHYSICAL_STORAGE_BUFFER_ADDRESSES,
+                  "%s needs capability %u, which the floor does not have", shader->name,
+                  capability);
+        i += shader->words[i] >> 16;
+    }
+}
+
+Test(vk_spirv, nothing_above_the_floor)
+{
+    cr_assert_gt(vk_n_shaders, 0);
+    for (uint32_t i = 0; i < vk_n_shaders; i++) {
+        expect_floor_capabilities(&vk_shaders[i]);
+    }
+}
+
+Test(vk_spirv, names_are_unique)
+{
+    for (uint32_t i = 0; i < vk_n_shaders; i++) {
+        for (uint32_t j = 0; j < i; j++) {
+            cr_expect_str_neq(vk_shaders[i].name, vk_shaders[j].name);
+        }
+    }
+}
+
+/* Exit code of spirv-val on these bytes. */
+static int validate(const char *program, const char *name, const void *words, size_t bytes)
+{
+    extern char **environ;
+    char file[128];
+    snprintf(file, sizeof(file), "%s.spv", name);
+    const char *path = check_path(check_temp_dir(), file);
+    cr_assert(check_write_file(path, words, bytes));
+    char *arguments[] = {(char *)program, "--target-env", "vulkan1.2", (char *)path, NULL};
+    pid_t process;
+    int status;
+    cr_assert_eq(posix_spawn(&process, program, NULL, NULL, arguments, environ), 0);
+    while (waitpid(process, &status, 0) < 0) {
+        cr_assert_eq(errno, EINTR);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+Test(vk_spirv, every_shader_is_valid)
+{
+    const char *program = getenv("SPIRV_VAL");
+    if (!program) {
+        cr_skip("spirv-val is not installed");
+    }
+    for (uint32_t i = 0; i < vk_n_shaders; i++) {
+        const struct vk_shader *shader = &vk_shaders[i];
+        cr_expect_eq(validate(program, shader->name, shader->words, shader->n_bytes), 0, "%s",
+                     shader->name);
+    }
+    /* It would find a fault: the last instruction cut off. */
+    cr_expect_neq(validate(program, "cut", vk_shaders[0].words, vk_shaders[0].n_bytes - 4), 0);
+}

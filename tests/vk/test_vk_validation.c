@@ -1,0 +1,324 @@
+/* The Khronos validation layer, with synchronization validation, has nothing to say: about every
+ * shader of the table, about every op for one token and for many, about transfers with and without
+ * staging, and about tearing it all down. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/vk/vk_internal.h"
+#include "tests/check.h"
+
+enum {
+    HIDDEN = 64,
+    HEADS = 4,
+    KV_HEADS = 2,
+    HEAD_DIM = 16,
+    EXPERTS = 6,
+    TOP_K = 2,
+    FFN = 32,
+    CAPACITY = 40,
+    VOCABULARY = 100,
+    MOST_TENSORS = 64
+};
+
+/* A model of one layer with each op in it, whose tensors have buffers of their own. */
+struct layer {
+    struct backend *backend;
+    uint32_t max_tokens, n_tensors;
+    struct tensor tensors[MOST_TENSORS];
+    struct buffer buffers[MOST_TENSORS];
+    struct op_list list;
+};
+
+static struct backend *open_validated(bool staging)
+{
+    struct error err = {{0}};
+    struct backend *backend =
+        vk_backend_create(&(struct vk_options){.validation = true, .force_staging = staging}, &err);
+    if (!backend) {
+        cr_skip("%s", err.text);
+    }
+    return backend;
+}
+
+static void expect_silence(struct backend *backend)
+{
+    char first[1024] = "";
+    uint32_t n = vk_backend_validation_messages(backend, first, sizeof(first));
+    cr_expect_eq(n, 0, "%u messages, the first: %s", n, first);
+}
+
+static struct tensor *make(struct layer *layer, const char *name, enum dtype dtype, uint64_t rows,
+                           uint64_t cols, enum buffer_use use)
+{
+    struct error err = {{0}};
+    struct check_random random = {layer->n_tensors + 1};
+    cr_assert_lt(layer->n_tensors, MOST_TENSORS);
+    struct tensor *tensor = &layer->tensors[layer->n_tensors];
+    struct buffer *buffer = &layer->buffers[layer->n_tensors++];
+    *tensor = (struct tensor){.dtype = dtype, .rows = rows, .cols = cols};
+    strcpy(tensor->name, name);
+    tensor->bytes =
+        dtype == DTYPE_U32 ? rows * cols * 4 : dtype_matrix_bytes(dtype_info(dtype), rows, cols);
+    cr_assert(
+        layer->backend->functions->buffer_create(layer->backend, tensor->bytes, use, buffer, &err),
+        "%s", err.text);
+    tensor->address = buffer->address;
+    uint8_t *bytes = malloc(tensor->bytes);
+    memset(bytes, dtype == DTYPE_U32 ? 0 : 0x11, tensor->bytes); /* small halves */
+    if (dtype == DTYPE_F32) {
+        check_fill(&random, CHECK_UNIFORM, (float *)(void *)bytes, tensor->bytes / 4);
+    }
+    cr_assert(
+        layer->backend->functions->write(layer->backend, buffer, 0, bytes, tensor->bytes, &err),
+        "%s", err.text);
+    free(bytes);
+    return tensor;
+}
+
+static struct tensor *make_activation(struct layer *layer, const char *name, uint64_t cols)
+{
+    return make(layer, name, DTYPE_F32, layer->max_tokens, cols, BUFFER_ACTIVATIONS);
+}
+
+static struct op *add(struct layer *layer, enum op_kind kind, enum dtype dtype,
+                      const struct tensor *const *tensors)
+{
+    return op_list_add(&layer->list, kind, dtype, tensors);
+}
+
+#define TENSORS(...) ((const struct tensor *const[]){__VA_ARGS__})
+
+static struct tensor *add_attention(struct layer *layer, const struct tensor *step,
+                                    const struct tensor *x, enum dtype cache)
+{
+    const uint32_t kv_dim = KV_HEADS * HEAD_DIM, dim = HEADS * HEAD_DIM;
+    struct tensor *norm = make(layer, "norm", DTYPE_F32, 1, HIDDEN, BUFFER_WEIGHTS);
+    struct tensor *q_weight = make(layer, "q weight", DTYPE_F32, dim, HIDDEN, BUFFER_WEIGHTS);
+    struct tensor *frequencies =
+        make(layer, "frequencies", DTYPE_F32, 1, HEAD_DIM / 2, BUFFER_WEIGHTS);
+    struct tensor *k_cache = make(layer, "k cache", cache, CAPACITY, kv_dim, BUFFER_ACTIVATIONS);
+    struct tensor *v_cache = make(layer, "v cache", cache, CAPACITY, kv_dim, BUFFER_ACTIVATIONS);
+    struct tensor *normed = make_activation(layer, "normed", HIDDEN);
+    struct tensor *q = make_activation(layer, "q", dim);
+    struct tensor *rotated = make_activation(layer, "rotated", dim);
+    struct tensor *k = make_activation(layer, "k", kv_dim);
+    struct tensor *y = make_activation(layer, "attention", dim);
+    struct op *op = add(layer, OP_rms_norm, DTYPE_F32, TENSORS(step, x, norm, normed));
+    op->args.rms_norm.rows_per_token = 1;
+    op->args.rms_norm.dim = HIDDEN;
+    op->args.rms_norm.epsilon = 1e-6f;
+    op = add(layer, OP_matmul, DTYPE_F32, TENSORS(step, q_weight, normed, q));
+    op->args.matmul.rows = dim;
+    op->args.matmul.cols = HIDDEN;
+    op = add(layer, OP_rope, DTYPE_F32, TENSORS(step, q, frequencies, rotated));
+    op->args.rope.heads = HEADS;
+    op->args.rope.head_dim = op->args.rope.n_rotated = HEAD_DIM;
+    op->args.rope.scale = 1;
+    op = add(layer, OP_kv_store, cache, TENSORS(step, k, k, k_cache, v_cache));
+    op->args.kv_store.kv_dim = kv_dim;
+    op->args.kv_store.capacity = CAPACITY;
+    op = add(layer, OP_attention, cache, TENSORS(step, rotated, k_cache, v_cache, y));
+    op->args.attention.heads = HEADS;
+    op->args.attention.kv_heads = KV_HEADS;
+    op->args.attention.head_dim = HEAD_DIM;
+    op->args.attention.capacity = CAPACITY;
+    op->args.attention.scale = 0.25f;
+    return y;
+}
+
+/* The table of expert slabs, gate/up and down in one F32 matrix each. */
+static struct tensor *make_slabs(struct layer *layer)
+{
+    struct error err = {{0}};
+    struct tensor *slabs = make(layer, "slabs", DTYPE_U32, EXPERTS, 2, BUFFER_WEIGHTS);
+    struct buffer *table = &layer->buffers[layer->n_tensors - 1];
+    uint64_t addresses[EXPERTS];
+    for (int i = 0; i < EXPERTS; i++) {
+        addresses[i] = make(layer, "expert", DTYPE_F32, 3 * FFN, HIDDEN, BUFFER_WEIGHTS)->address;
+    }
+    cr_assert(layer->backend->functions->write(layer->backend, table, 0, addresses,
+                                               sizeof(addresses), &err));
+    return slabs;
+}
+
+static struct tensor *add_experts(struct layer *layer, const struct tensor *step,
+                                  const struct tensor *x)
+{
+    const uint32_t n = layer->max_tokens;
+    const bool many = n > 1;
+    struct tensor *router = make(layer, "router", DTYPE_F32, EXPERTS, HIDDEN, BUFFER_WEIGHTS);
+    struct tensor *slabs = make_slabs(layer);
+    struct tensor *ids = make(layer, "ids", DTYPE_U32, n, TOP_K, BUFFER_ACTIVATIONS);
+    struct tensor *weights = make_activation(layer, "weights", TOP_K);
+    struct tensor *offsets = make(layer, "offsets", DTYPE_U32, 1, EXPERTS + 1, BUFFER_ACTIVATIONS);
+    struct tensor *pairs = make(layer, "pairs", DTYPE_U32, n, TOP_K, BUFFER_ACTIVATIONS);
+    struct tensor *h = make_activation(layer, "h", TOP_K * FFN);
+    struct tensor *parts = make_activation(layer, "parts", TOP_K * HIDDEN);
+    struct tensor *y = make_activation(layer, "moe", HIDDEN);
+    struct op *op = add(layer, OP_router, DTYPE_F32, TENSORS(step, x, router, ids, weights));
+    op->args.router.hidden = HIDDEN;
+    op->args.router.n_experts = EXPERTS;
+    op->args.router.top_k = TOP_K;
+    op->args.router.scale = 1;
+    op = add(layer, OP_expert_group, DTYPE_F32, TENSORS(step, ids, offsets, pairs));
+    op->args.expert_group.n_experts = EXPERTS;
+    op->args.expert_group.top_k = TOP_K;
+    op = add(layer, OP_expert_gate_up, DTYPE_F32,
+             TENSORS(step, slabs, ids, x, many ? offsets : NULL, many ? pairs : NULL, h));
+    op->args.expert_gate_up.hidden = HIDDEN;
+    op->args.expert_gate_up.ffn = FFN;
+    op->args.expert_gate_up.n_experts = EXPERTS;
+    op->args.expert_gate_up.top_k = TOP_K;
+    op = add(layer, OP_expert_down, DTYPE_F32,
+             TENSORS(step, slabs, ids, h, many ? offsets : NULL, many ? pairs : NULL, parts));
+    op->args.expert_down.hidden = HIDDEN;
+    op->args.expert_down.ffn = FFN;
+    op->args.expert_down.n_experts = EXPERTS;
+    op->args.expert_down.top_k = TOP_K;
+    op->args.expert_down.down_offset = 2 * FFN * HIDDEN * 4;
+    op = add(layer, OP_expert_combine, DTYPE_F32, TENSORS(step, parts, weights, x, y));
+    op->args.expert_combine.hidden = HIDDEN;
+    op->args.expert_combine.top_k = TOP_K;
+    return y;
+}
+
+/* The list; returns the tensor of the logits. The step is tensor 0. */
+static struct tensor *build_layer(struct layer *layer, enum dtype cache)
+{
+    struct error err = {{0}};
+    cr_assert(op_list_init(&layer->list, layer->max_tokens, OP_COUNT + 4, &err));
+    struct tensor *step = make(layer, "step", DTYPE_U32, 1, 4 + layer->max_tokens, BUFFER_STEP);
+    struct tensor *table = make(layer, "table", DTYPE_F32, VOCABULARY, HIDDEN, BUFFER_WEIGHTS);
+    struct tensor *x = make_activation(layer, "x", HIDDEN);
+    struct tensor *sum = make_activation(layer, "sum", HIDDEN);
+    struct tensor *logits = make(layer, "logits", DTYPE_F32, 1, VOCABULARY, BUFFER_RESULT);
+    struct tensor *id = make(layer, "id", DTYPE_U32, 1, 1, BUFFER_RESULT);
+    struct op *op = add(layer, OP_embed, DTYPE_F32, TENSORS(step, table, x));
+    op->args.embed.rows = VOCABULARY;
+    op->args.embed.dim = HIDDEN;
+    struct tensor *attended = add_attention(layer, step, x, cache);
+    op = add(layer, OP_add, DTYPE_F32, TENSORS(step, x, attended, sum));
+    op->args.add.dim = HIDDEN;
+    struct tensor *y = add_experts(layer, step, sum);
+    op = add(layer, OP_matmul, DTYPE_F32, TENSORS(step, table, y, logits));
+    op->args.matmul.rows = VOCABULARY;
+    op->args.matmul.cols = HIDDEN;
+    op->args.matmul.one_row = 1;
+    op = add(layer, OP_argmax, DTYPE_F32, TENSORS(logits, id));
+    op->args.argmax.dim = VOCABULARY;
+    op_list_bind(&layer->list);
+    return logits;
+}
+
+static void expect_every_op(const struct op_list *list)
+{
+    bool seen[OP_COUNT] = {false};
+    for (uint32_t i = 0; i < list->n_ops; i++) {
+        seen[list->ops[i].kind] = true;
+    }
+    for (int kind = 0; kind < OP_COUNT; kind++) {
+        cr_expect(seen[kind], "%s is not in the list", op_name(kind));
+    }
+}
+
+static void run_layer(struct backend *backend, uint32_t max_tokens, enum dtype cache)
+{
+    static struct layer layer;
+    struct error err = {{0}};
+    float logits[VOCABULARY] = {0};
+    layer = (struct layer){.backend = backend, .max_tokens = max_tokens};
+    const struct tensor *output = build_layer(&layer, cache);
+    const struct buffer *result = &layer.buffers[output - layer.tensors];
+    expect_every_op(&layer.list);
+    struct program *program = backend->functions->program_create(backend, &layer.list, &err);
+    cr_assert(program, "%s", err.text);
+    for (uint32_t run = 0; run < 3; run++) {
+        uint32_t step[4 + 16] = {run == 2 && max_tokens > 1 ? max_tokens - 1 : max_tokens,
+                                 run * 10};
+        for (uint32_t t = 0; t < max_tokens; t++) {
+            step[4 + t] = (run * 7 + t * 3) % VOCABULARY;
+        }
+        cr_assert(backend->functions->write(backend, &layer.buffers[0], 0, step,
+                                            (4 + max_tokens) * 4, &err));
+        cr_assert(backend->functions->run(backend, program, &err), "%s", err.text);
+        cr_assert(backend->functions->read(backend, result, 0, logits, sizeof(logits), &err));
+        cr_expect_neq(logits[run], 0);
+    }
+    expect_silence(backend);
+    backend->functions->program_destroy(backend, program);
+    for (uint32_t i = 0; i < layer.n_tensors; i++) {
+        backend->functions->buffer_destroy(backend, &layer.buffers[i]);
+    }
+    op_list_free(&layer.list);
+}
+
+Test(vk_validation, every_op_is_silent)
+{
+    for (int staging = 0; staging < 2; staging++) {
+        struct backend *backend = open_validated(staging);
+        run_layer(backend, 1, DTYPE_F32);
+        run_layer(backend, 1, DTYPE_F16);
+        run_layer(backend, 13, DTYPE_F32);
+        run_layer(backend, 13, DTYPE_F16);
+        expect_silence(backend);
+        backend->functions->destroy(backend);
+    }
+}
+
+static void compile(void *context, const struct vk_plan *plan)
+{
+    struct vk_backend *backend = context;
+    struct error err = {{0}};
+    cr_expect(vk_pipelines_get(&backend->device, &backend->pipelines, plan, &err), "%s", err.text);
+}
+
+Test(vk_validation, every_shader_is_silent)
+{
+    struct backend *backend = open_validated(false);
+    struct vk_backend *inside = (struct vk_backend *)backend;
+    vk_plan_each(&inside->device.physical.caps, compile, inside);
+    cr_expect_eq(inside->pipelines.n, vk_n_shaders);
+    expect_silence(backend);
+    backend->functions->destroy(backend);
+}
+
+Test(vk_validation, a_mistake_is_heard)
+{
+    struct backend *backend = open_validated(false);
+    struct vk_device *device = &((struct vk_backend *)backend)->device;
+    VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, /* of 0 bytes */
+                               .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT};
+    VkBuffer handle;
+    if (device->instance.vk.CreateBuffer(device->handle, &info, NULL, &handle) == VK_SUCCESS) {
+        device->instance.vk.DestroyBuffer(device->handle, handle, NULL);
+    }
+    char first[1024] = "";
+    cr_expect_gt(vk_backend_validation_messages(backend, first, sizeof(first)), 0);
+    cr_expect(strstr(first, "VUID-VkBufferCreateInfo-size"), "%s", first);
+    backend->functions->destroy(backend);
+}
+
+/* What the layer finds when the device goes: objects left behind. */
+static struct vk_messages *heard;
+static uint32_t heard_at_end;
+static PFN_vkDestroyInstance real_destroy_instance;
+
+static void VKAPI_PTR note_messages(VkInstance instance, const VkAllocationCallbacks *callbacks)
+{
+    heard_at_end = heard->n;
+    real_destroy_instance(instance, callbacks);
+}
+
+Test(vk_validation, nothing_is_left_behind)
+{
+    struct backend *backend = open_validated(true);
+    struct vk_instance *instance = &((struct vk_backend *)backend)->device.instance;
+    real_destroy_instance = instance->vk.DestroyInstance;
+    instance->vk.DestroyInstance = note_messages;
+    heard = &instance->messages;
+    run_layer(backend, 13, DTYPE_F16);
+    heard_at_end = 99;
+    backend->functions->destroy(backend);
+    cr_expect_eq(heard_at_end, 0);
+}

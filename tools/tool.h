@@ -1,0 +1,80 @@
+/* The frame of the subcommands: one table of them, one parser of options.
+ *
+ * A subcommand is one file tools/<name>.c with the function tool_<name> and one row in TOOLS. Exit
+ * codes: 0, 1 (failed; one sentence on stderr), 2 (usage).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define EXIT_FAILED 1
+#define EXIT_USAGE 2
+
+/* X(name, summary) in the order of `moxie --help`. argv[0] is the subcommand's name. */
+#define TOOLS(X) \
+    X(chat, "talk with a model") \
+    X(complete, "continue a text") \
+    X(convert, "make a .moxie file from a Hugging Face folder") \
+    X(inspect, "show what is in a .moxie file") \
+    X(verify, "check every byte of a .moxie file") \
+    X(devices, "list what can compute here") \
+    X(tokenize, "text to token ids, or back") \
+    X(logits, "logits for given token ids (for tests and debugging)")
+
+#define X(name, summary) int tool_##name(int argc, char **argv);
+TOOLS(X)
+#undef X
+
+enum option_kind {
+    OPTION_FLAG,  /* bool *, no value */
+    OPTION_TEXT,  /* const char ** */
+    OPTION_U32,   /* uint32_t * */
+    OPTION_U64,   /* uint64_t * */
+    OPTION_FLOAT, /* float * */
+    OPTION_BYTES, /* uint64_t *: a number with an optional K, M, G (binary) */
+};
+
+struct option {
+    const char *name;  /* "--temp" or "-n"; long options also take --temp=0 */
+    const char *alias; /* a second spelling, or NULL */
+    enum option_kind kind;
+    void *value;
+    const char *argument; /* "T" in `--temp T`; NULL for flags */
+    const char *help;
+};
+
+struct usage {
+    const char *synopsis;                  /* "moxie chat [MODEL] [options]" */
+    const char *text;                      /* paragraphs under it */
+    const struct option *options;          /* ends with a row whose name is NULL */
+    uint32_t min_arguments, max_arguments; /* that are not options */
+};
+
+/* Parses argv into the options' values and the other arguments (in place: *arguments points into
+ * argv).
+ * "--" ends the options. Returns -1 to go on; 0 if --help was given (and printed); EXIT_USAGE after
+ * a sentence on stderr. */
+int options_parse(const struct usage *usage, int argc, char **argv, char ***arguments,
+                  uint32_t *n_arguments);
+
+/* "moxie NAME: sentence" on stderr; returns EXIT_FAILED, so that `return tool_fail(...)` reads
+ * well. */
+int tool_fail(const char *name, const char *sentence);
+
+/* One line that overwrites itself on a terminal and stays quiet in a pipe: done of total bytes,
+ * rate, time left. Zero-initialise; set title. */
+struct progress {
+    const char *title;
+    double started, printed;
+    bool on_terminal;
+};
+void progress_update(struct progress *progress, uint64_t done, uint64_t total);
+void progress_finish(struct progress *progress);
+
+/* "14.5 MiB", for people; returns text. */
+const char *bytes_text(uint64_t bytes, char text[32]);
+
+/* The path of the model that ships with moxie: beside the program in the build folder, or
+ * installed; NULL if neither is there. */
+const char *demo_model_path(void);
