@@ -1,4 +1,5 @@
 /* The devices of this machine, for people and for --device. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -62,6 +63,7 @@ static void describe_vulkan(const struct vk_device_info *from, uint32_t index,
         .api_version = from->api_version,
         .subgroup_size = from->subgroup_size,
     };
+    assert(index < VK_MAX_DEVICES); /* so that it fits */
     snprintf(to->id, sizeof(to->id), "vulkan:%u", index);
     memcpy(to->name, from->name, sizeof(to->name));
     memcpy(to->driver, from->driver, sizeof(to->driver));

@@ -22,6 +22,19 @@ static void trim_cut_character(char *text, size_t length)
     }
 }
 
+/* Names out of a stranger's file end up in sentences, and sentences on terminals: control
+ * characters (C0, DEL, and C1 as UTF-8 writes it) must not get there. */
+static void replace_controls(char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p; p++) {
+        if (*p < 0x20 || *p == 0x7F) {
+            *p = '?';
+        } else if (*p == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0) {
+            p[0] = p[1] = '?';
+        }
+    }
+}
+
 bool error_set(struct error *err, const char *format, ...)
 {
     if (!err) {
@@ -37,6 +50,7 @@ bool error_set(struct error *err, const char *format, ...)
     } else if ((size_t)length >= sizeof(text)) {
         trim_cut_character(text, sizeof(text) - 1);
     }
+    replace_controls(text);
     strcpy(err->text, text);
     return false;
 }

@@ -13,5 +13,6 @@ struct error {
 };
 
 /* Writes the sentence (cut to fit) and returns false, so that `return error_set(err, ...)` reads
- * well. err may be NULL: then nothing is written. Cutting never splits a UTF-8 character. */
+ * well. err may be NULL: then nothing is written. Cutting never splits a UTF-8 character, and
+ * control characters become question marks. */
 bool error_set(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

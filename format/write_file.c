@@ -64,7 +64,9 @@ bool write_file_open(struct write_file *file, const char *path, struct error *er
     }
     struct stat status;
     int number = path[0] ? EEXIST : ENOENT;
-    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+    /* The new file takes the place of the old one, so that must be a file: not a folder, and not a
+     * device either. */
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
         number = EISDIR;
     }
     for (int i = 0; i < ATTEMPTS && number == EEXIST; i++) {
@@ -75,7 +77,7 @@ bool write_file_open(struct write_file *file, const char *path, struct error *er
     if (number != 0) {
         write_file_abort(file);
         return error_set(err, "%s cannot be created: %s", path,
-                         number == EISDIR ? "a folder has that name" : reason(number));
+                         number == EISDIR ? "what has that name is not a file" : reason(number));
     }
     return true;
 }

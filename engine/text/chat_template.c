@@ -22,11 +22,16 @@ struct chat_template {
 
 void template_fail(struct template_context *context, const char *format, ...)
 {
-    char sentence[400];
+    char sentence[sizeof(context->err->text)];
     va_list args;
     va_start(args, format);
     vsnprintf(sentence, sizeof(sentence), format, args);
     va_end(args);
+    for (char *c = sentence; *c; c++) {
+        if ((unsigned char)*c < ' ') { /* of quoted source */
+            *c = ' ';
+        }
+    }
     if (context->line) {
         error_set(context->err, "chat template, line %u: %s", context->line, sentence);
     } else {
@@ -35,10 +40,19 @@ void template_fail(struct template_context *context, const char *format, ...)
     longjmp(context->fail, 1);
 }
 
+int template_clip(const char *data, size_t bytes)
+{
+    size_t n = bytes < 60 ? bytes : 60;
+    while (n < bytes && n > 0 && ((unsigned char)data[n] & 0xC0) == 0x80) {
+        n--;
+    }
+    return (int)n;
+}
+
 void template_raise(struct template_context *context, const struct template_string *message)
 {
-    int bytes = message->bytes < 4096 ? (int)message->bytes : 4096;
-    error_set(context->err, "%.*s", bytes, message->data);
+    size_t bytes = template_space_before(message->data, message->bytes);
+    error_set(context->err, "%.*s", bytes < 4096 ? (int)bytes : 4096, message->data);
     longjmp(context->fail, 1);
 }
 

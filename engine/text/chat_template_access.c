@@ -26,7 +26,7 @@ void template_require(struct template_context *context, struct template_value va
     if (node && node->kind == NODE_ITEM && node->b->kind == NODE_CONSTANT) {
         const struct template_string *key = template_text(context, node->b->value);
         template_fail(context, "a value has no element '%.*s'",
-                      key->bytes < 100 ? (int)key->bytes : 100, key->data);
+                      template_clip(key->data, key->bytes), key->data);
     }
     template_fail(context, "an undefined value is used");
 }

@@ -94,7 +94,7 @@ struct template_value template_filter_apply(struct template_context *context,
     const struct template_function *function = template_filter_find(name);
     if (!function) {
         template_fail(context, "there is no filter named '%.*s'",
-                      name->bytes < 60 ? (int)name->bytes : 60, name->data);
+                      template_clip(name->data, name->bytes), name->data);
     }
     struct template_call rest = rest_of_call(call, skip + 1, subject);
     return template_function_call(context, function, &rest);
@@ -108,7 +108,7 @@ bool template_test_apply(struct template_context *context, const struct template
     const struct template_function *function = template_test_find(name);
     if (!function) {
         template_fail(context, "there is no test named '%.*s'",
-                      name->bytes < 60 ? (int)name->bytes : 60, name->data);
+                      template_clip(name->data, name->bytes), name->data);
     }
     struct template_call rest = rest_of_call(call, skip + 1, subject);
     return template_truth(template_function_call(context, function, &rest));

@@ -239,8 +239,8 @@ static struct spec read_spec(struct template_context *context, const struct temp
         spec.type = text->data[at++];
     }
     if (at != text->bytes || (spec.type && !strchr("sdxXobceEfFgG%", spec.type))) {
-        template_fail(context, "'%.*s' is no known format",
-                      text->bytes < 60 ? (int)text->bytes : 60, text->data);
+        template_fail(context, "'%.*s' is no known format", template_clip(text->data, text->bytes),
+                      text->data);
     }
     return spec;
 }
@@ -289,7 +289,7 @@ static struct template_value find_field(struct template_context *context,
         }
     }
     template_fail(context, "format has no value for the field '{%.*s}'",
-                  field->bytes < 60 ? (int)field->bytes : 60, field->data);
+                  template_clip(field->data, field->bytes), field->data);
 }
 
 /* What stands between { and }: name[!conversion][:spec] */
@@ -384,7 +384,7 @@ static struct template_value named_value(struct template_context *context, struc
         template_dict_find(context, percent->values.dict, template_from_string(name));
     if (!found) {
         template_fail(context, "format has no value for '%.*s'",
-                      name->bytes < 60 ? (int)name->bytes : 60, name->data);
+                      template_clip(name->data, name->bytes), name->data);
     }
     percent->by_name = true;
     *at = close + 1;

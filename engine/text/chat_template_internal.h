@@ -179,7 +179,9 @@ struct template_context {
 /* Leaves "chat template, line N: ..." in the error and jumps. */
 _Noreturn void template_fail(struct template_context *context, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* The same without the prefix: the template's own message. */
+/* How many bytes of a text a sentence quotes: whole characters, at most 60 bytes. */
+int template_clip(const char *data, size_t bytes);
+/* The template's own message, without the prefix. */
 _Noreturn void template_raise(struct template_context *context,
                               const struct template_string *message);
 void *template_allocate(struct template_context *context, size_t bytes);
@@ -463,7 +465,8 @@ struct template_node {
     struct template_value value;
 };
 
-/* ---- source to tree (chat_template_lexer.c, _expression.c, _parser.c) --------------------- */
+/* ---- source to tree (chat_template_lexer.c, _parser.c, _expression.c, ...) ---------------------
+ */
 
 enum template_token_kind {
     TOKEN_END,
@@ -522,9 +525,17 @@ bool template_parser_skip(struct template_parser *parser, enum template_token_ki
 void template_parser_expect(struct template_parser *parser, enum template_token_kind kind,
                             const char *text);
 const struct template_string *template_parser_name(struct template_parser *parser);
+/* Hashed at once: strings of the tree are read by many threads and never written again. */
+const struct template_string *template_parser_string(struct template_parser *parser,
+                                                     const char *data, size_t bytes);
 _Noreturn void template_parser_unexpected(struct template_parser *parser, const char *wanted);
 struct template_node *template_parser_node(struct template_parser *parser,
                                            enum template_node_kind kind);
+
+/* The current token, and for strings all that follow it side by side (chat_template_literal.c). */
+struct template_value template_parse_integer(struct template_parser *parser);
+struct template_value template_parse_float(struct template_parser *parser);
+struct template_value template_parse_strings(struct template_parser *parser);
 
 struct template_node *template_parse_expression(struct template_parser *parser);
 /* Without a trailing "if": the iterable of a for, the condition of an if. */

@@ -43,7 +43,7 @@ void template_parser_unexpected(struct template_parser *parser, const char *want
         template_fail(parser->context, "expected %s, not text", wanted);
     }
     template_fail(parser->context, "expected %s, not '%.*s'", wanted,
-                  token.bytes < 60 ? (int)token.bytes : 60, token.data);
+                  template_clip(token.data, token.bytes), token.data);
 }
 
 void template_parser_expect(struct template_parser *parser, enum template_token_kind kind,
@@ -56,9 +56,8 @@ void template_parser_expect(struct template_parser *parser, enum template_token_
     }
 }
 
-/* The parser's strings outlive it and may be read by many threads: hashed now, never written. */
-static const struct template_string *make_string(struct template_parser *parser, const char *data,
-                                                 size_t bytes)
+const struct template_string *template_parser_string(struct template_parser *parser,
+                                                     const char *data, size_t bytes)
 {
     struct template_string *string = template_allocate(parser->context, sizeof(*string));
     *string = *template_string_view(parser->context, data, bytes);
@@ -72,7 +71,7 @@ const struct template_string *template_parser_name(struct template_parser *parse
         template_parser_unexpected(parser, "a name");
     }
     const struct template_string *name =
-        make_string(parser, parser->current.data, parser->current.bytes);
+        template_parser_string(parser, parser->current.data, parser->current.bytes);
     template_parser_advance(parser);
     return name;
 }
@@ -133,7 +132,8 @@ static struct template_node *parse_nodes(struct template_parser *parser, const c
             *last = parse_statement(parser);
         } else {
             *last = template_parser_node(parser, NODE_TEXT);
-            (*last)->value = template_from_string(make_string(parser, token.data, token.bytes));
+            (*last)->value =
+                template_from_string(template_parser_string(parser, token.data, token.bytes));
             template_parser_advance(parser);
         }
         last = &(*last)->next;

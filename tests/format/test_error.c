@@ -16,6 +16,15 @@ Test(error, sentence)
     cr_assert_not(error_set(NULL, "nobody listens to %d", 1));
 }
 
+Test(error, control_characters)
+{
+    struct error err;
+    error_set(&err, "tensor %s",
+              "a\x1B[2Jb\n\x7F\xC2\x9B"
+              "31m \xC3\xA4\xC2\xA0");
+    cr_assert_str_eq(err.text, "tensor a?[2Jb????31m \xC3\xA4\xC2\xA0");
+}
+
 Test(error, cut_between_characters)
 {
     static const char *const characters[] = {"x", "\xC3\xA4", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"};

@@ -158,7 +158,11 @@ static void refuse_open(const char *path, const char *because)
 Test(model_writer, impossible_places)
 {
     refuse_open(check_path(check_temp_dir(), "no/such/x.moxie"), "folder does not exist");
-    refuse_open(check_temp_dir(), "a folder has that name");
+    refuse_open(check_temp_dir(), "what has that name is not a file");
+    const char *fifo = check_path(check_temp_dir(), "fifo");
+    cr_assert_eq(mkfifo(fifo, 0600), 0);
+    refuse_open(fifo, "what has that name is not a file");
+    cr_assert_eq(unlink(fifo), 0);
     refuse_open("", "cannot be created");
     cr_assert_eq(count_files(), 0);
 }

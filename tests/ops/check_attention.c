@@ -101,7 +101,8 @@ static void check_one(struct check_device *device, enum dtype dtype, const struc
 void check_attention(struct check_device *device)
 {
     static const struct shape shapes[] = {
-        {1, 1, 32}, {4, 2, 64}, {6, 2, 64}, {8, 8, 128}, {32, 4, 128}, {3, 1, 80}, {2, 1, 256},
+        {1, 1, 32}, {4, 2, 64},  {6, 2, 64}, {8, 8, 128}, {32, 4, 128},
+        {3, 1, 80}, {2, 1, 256}, {2, 2, 36}, {4, 1, 6},
     };
     static const uint32_t positions[] = {0, 1, 30, 63, 127, 300};
     for (uint32_t d = 0; d < 2; d++) {
