@@ -44,13 +44,15 @@ static bool collect_experts(void *context, struct expert_set *experts)
     return true;
 }
 
-static bool place(struct moxie_model *m, const struct moxie_options *options, struct error *err)
+static bool place(struct moxie_model *m, const struct moxie_options *options,
+                  uint64_t session_bytes, struct error *err)
 {
     uint64_t capacity =
         (uint64_t)m->model.arch->n_weights * m->model.hparams.layers + m->model.arch->n_weights;
     struct placement_request request = {
         .weights = calloc(capacity, sizeof(*request.weights)),
         .experts = calloc(m->model.hparams.layers, sizeof(*request.experts)),
+        .session_bytes = session_bytes,
         .progress = options->progress,
         .progress_context = options->progress_context,
     };
@@ -78,7 +80,9 @@ static bool open_on(struct moxie_model *m, const struct moxie_options *options, 
     if (!m->backend) {
         return false;
     }
-    if (!place(m, options, err)) {
+    /* Where the choice is ours, a device must have room for a session too. */
+    uint64_t session_bytes = device_is_auto(device) ? session_default_bytes(m) : 0;
+    if (!place(m, options, session_bytes, err)) {
         m->backend->functions->destroy(m->backend);
         m->backend = NULL;
         return false;

@@ -176,7 +176,7 @@ struct moxie_session;
 enum moxie_kv_type { MOXIE_KV_F16, MOXIE_KV_F32 };
 
 struct moxie_session_options {
-    uint32_t context;           /* tokens it can hold; 0 = the model's own, at most 32768 */
+    uint32_t context;           /* tokens it can hold; 0 = the model's own, at most 8192 */
     uint32_t chunk;             /* most tokens evaluated at once; 0 = 512 */
     enum moxie_kv_type kv_type; /* F16 halves the memory of the context */
     bool keep_routes;           /* moxie_routes works */

@@ -82,6 +82,8 @@ uint32_t moxie_devices(struct moxie_device *devices, uint32_t capacity,
     uint32_t n = 0;
     if (!vk_list_devices(found, &n, &err)) {
         n = 0;
+    } else if (n == 0) {
+        error_set(&err, "no device was found: install the Vulkan driver of your GPU");
     }
     moxie_error_export(vulkan_error, &err);
     if (capacity > 0) {

@@ -21,5 +21,8 @@ struct moxie_model {
     uint32_t n_sessions;
 };
 
+/* Bytes that a session with default options takes (session.c). */
+uint64_t session_default_bytes(const struct moxie_model *model);
+
 /* Copies the sentence to the caller's struct (may be NULL); returns false. */
 bool moxie_error_export(struct moxie_error *out, const struct error *err);

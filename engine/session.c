@@ -14,7 +14,7 @@
 #include "engine/run/schedule.h"
 
 #define DEFAULT_CHUNK 512
-#define DEFAULT_MAX_CONTEXT 32768
+#define DEFAULT_MAX_CONTEXT 8192
 /* Sizes of evaluation that have a list of their own: one token, a short question, a chunk. */
 #define N_PLANS 3
 #define SHORT_CHUNK 32
@@ -101,18 +101,13 @@ static bool allocate_results(struct moxie_session *s, struct error *err)
     return ok || error_set(err, "not enough memory for a session");
 }
 
-struct moxie_session *moxie_session_create(struct moxie_model *model,
-                                           const struct moxie_session_options *options,
-                                           struct moxie_error *out)
+static struct forward_options resolve_options(const struct moxie_model *model,
+                                              const struct moxie_session_options *options)
 {
-    struct error err = {0};
-    struct moxie_session_options defaults = moxie_session_defaults();
-    options = options ? options : &defaults;
     uint32_t trained = model->model.hparams.context;
+    uint32_t usual = trained < DEFAULT_MAX_CONTEXT ? trained : DEFAULT_MAX_CONTEXT;
     struct forward_options forward = {
-        .context = options->context                ? options->context
-                   : trained < DEFAULT_MAX_CONTEXT ? trained
-                                                   : DEFAULT_MAX_CONTEXT,
+        .context = options->context ? options->context : usual,
         .chunk = options->chunk ? options->chunk : DEFAULT_CHUNK,
         .kv_type = options->kv_type == MOXIE_KV_F32 ? DTYPE_F32 : DTYPE_F16,
         .keep_routes = options->keep_routes,
@@ -120,6 +115,30 @@ struct moxie_session *moxie_session_create(struct moxie_model *model,
     if (forward.chunk > forward.context) {
         forward.chunk = forward.context;
     }
+    return forward;
+}
+
+uint64_t session_default_bytes(const struct moxie_model *model)
+{
+    struct forward forward;
+    struct moxie_session_options defaults = moxie_session_defaults();
+    struct forward_options options = resolve_options(model, &defaults);
+    if (!forward_init(&forward, &model->model, &options, NULL)) {
+        return 0;
+    }
+    uint64_t bytes = forward_bytes(&forward);
+    forward_free(&forward);
+    return bytes;
+}
+
+struct moxie_session *moxie_session_create(struct moxie_model *model,
+                                           const struct moxie_session_options *options,
+                                           struct moxie_error *out)
+{
+    struct error err = {0};
+    struct moxie_session_options defaults = moxie_session_defaults();
+    struct forward_options forward = resolve_options(model, options ? options : &defaults);
+    uint32_t trained = model->model.hparams.context;
     struct moxie_session *s = NULL;
     bool ok = true;
     if (forward.context > trained) {

@@ -33,7 +33,7 @@ struct engine_flags {
 #define SESSION_OPTIONS(flags) \
     {"--context", "-c", \
      OPTION_U32,  &(flags)->session.context, \
-     "N",         "tokens the conversation can hold (default: the model's, at most 32768)"}, \
+     "N",         "tokens the conversation can hold (default: the model's, at most 8192)"}, \
         {"--chunk",  NULL, \
          OPTION_U32, &(flags)->session.chunk, \
          "N",        "most tokens of a prompt computed at once (default 512)"}, \

@@ -143,10 +143,8 @@ static bool check_budget(struct backend *backend, const struct sum *sum, uint64_
     }
     return error_set(
         err,
-        "the model needs %.1f MiB of weights and %.1f MiB of working memory, and %s has "
-        "%.1f MiB free: use a smaller context or a smaller type, or --device cpu",
-        (double)sum->resident / 1048576, (double)session_bytes / 1048576, backend->name,
-        (double)memory.available / 1048576);
+        "the model needs %.1f MiB and %s has %.1f MiB free: use a smaller type, or --device cpu",
+        (double)need / 1048576, backend->name, (double)memory.available / 1048576);
 }
 
 struct placement *placement_create(struct backend *backend, const struct model_file *file,

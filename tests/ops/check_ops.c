@@ -13,7 +13,10 @@
 #include "format/quant.h"
 
 #define GUARD_BYTES 256 /* keeps the data as aligned as the buffer */
-#define POISON 0xFF
+/* Around and behind inputs: NaN, so that what reads it gives itself away. Around and in outputs
+ * another pattern, because a NaN computed from inputs often has all its bits set. */
+#define POISON_INPUT 0xFF
+#define POISON_OUTPUT 0x7F
 #define MAX_REPORTS 20
 
 const uint32_t check_token_counts[4] = {1, 2, 7, 33};
@@ -106,7 +109,7 @@ void check_fail(struct check_case *c, const char *format, ...)
             c->max_tokens, fills[c->fill], c->seed, text);
 }
 
-/* Data between guards, in a buffer of its own; 0xFF where the data ends before the memory. */
+/* Data between guards, in a buffer of its own; poison where the data ends before the memory. */
 static void place(struct check_case *c, uint32_t index, const void *data, uint64_t data_bytes,
                   uint64_t bytes, enum buffer_use use)
 {
@@ -121,7 +124,7 @@ static void place(struct check_case *c, uint32_t index, const void *data, uint64
     if (!memory->before || !memory->after) {
         abort();
     }
-    memset(memory->before, POISON, all);
+    memset(memory->before, memory->written ? POISON_OUTPUT : POISON_INPUT, all);
     if (data) {
         memcpy(memory->before + GUARD_BYTES, data, data_bytes);
     }
@@ -166,9 +169,9 @@ void check_input_tokens(struct check_case *c, uint32_t index, enum dtype dtype, 
 void check_output(struct check_case *c, uint32_t index, enum dtype dtype, uint64_t rows,
                   uint64_t cols, const void *initial, uint64_t bytes)
 {
+    c->memories[index].written = true;
     place(c, index, initial, bytes, bytes, BUFFER_ACTIVATIONS);
     describe(c, index, dtype, rows, cols);
-    c->memories[index].written = true;
 }
 
 void check_place_slabs(struct check_case *c, const void *data, uint64_t bytes)

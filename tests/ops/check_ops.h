@@ -73,7 +73,7 @@ void check_input(struct check_case *c, uint32_t index, enum dtype dtype, uint64_
  * the step has not are 0xFF. */
 void check_input_tokens(struct check_case *c, uint32_t index, enum dtype dtype, uint64_t cols,
                         const void *data);
-/* Tensor `index` is written: all 0xFF, or as `initial` says. */
+/* Tensor `index` is written: all 0x7F, or as `initial` says. */
 void check_output(struct check_case *c, uint32_t index, enum dtype dtype, uint64_t rows,
                   uint64_t cols, const void *initial, uint64_t bytes);
 
