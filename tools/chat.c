@@ -62,20 +62,49 @@ static bool reset(struct chat *c)
     return !c->system || add_message(c, "system", c->system);
 }
 
+/* Forgets the oldest question and its answer, never the system's message or the question just
+ * asked. */
+static bool drop_oldest_turn(struct chat *c)
+{
+    size_t first = c->system ? 1 : 0;
+    if (c->n_messages < first + 3) {
+        return false;
+    }
+    free((void *)c->messages[first].content);
+    free((void *)c->messages[first + 1].content);
+    c->n_messages -= 2;
+    memmove(c->messages + first, c->messages + first + 2,
+            (c->n_messages - first) * sizeof(*c->messages));
+    return true;
+}
+
 /* The conversation so far as tokens of the session; the longest beginning it already holds is
  * reused. */
 static bool evaluate(struct chat *c, struct moxie_error *err)
 {
-    uint32_t *ids;
+    uint32_t *ids, context = moxie_context(c->generation.session);
     size_t n;
     if (!moxie_chat_tokens(c->generation.model, c->messages, c->n_messages, true, &ids, &n, err)) {
         return false;
     }
-    bool ok = n > 0;
-    if (!ok) {
-        snprintf(err->text, sizeof(err->text), "the chat template made an empty prompt");
+    while (n > context && c->slide && drop_oldest_turn(c)) {
+        moxie_free(ids);
+        if (!moxie_chat_tokens(c->generation.model, c->messages, c->n_messages, true, &ids, &n,
+                               err)) {
+            return false;
+        }
     }
-    ok = ok && generation_prompt(&c->generation, ids, n, err);
+    bool ok = false;
+    if (n == 0) {
+        snprintf(err->text, sizeof(err->text), "the chat template made an empty prompt");
+    } else if (n > context) {
+        snprintf(err->text, sizeof(err->text),
+                 "the conversation has %zu tokens and the context holds %" PRIu32
+                 ": /reset starts anew; --context N or --slide make room",
+                 n, context);
+    } else {
+        ok = generation_prompt(&c->generation, ids, n, err);
+    }
     moxie_free(ids);
     return ok;
 }
@@ -85,17 +114,16 @@ static bool answer(struct chat *c, const char *question)
 {
     struct moxie_error err;
     char *text = NULL;
-    size_t before = c->n_messages;
     if (!add_message(c, "user", question)) {
         tool_fail("chat", "not enough memory");
         return false;
     }
+    interrupted = 0;
     if (!evaluate(c, &err)) {
         tool_fail("chat", err.text);
-        drop_messages(c, before);
+        drop_messages(c, c->n_messages - 1); /* the question */
         return false;
     }
-    interrupted = 0;
     enum generation_end end = generation_run(&c->generation, c->limit, &text, &err);
     printf("\n");
     if (end == GENERATION_FAILED) {
@@ -111,7 +139,7 @@ static bool answer(struct chat *c, const char *question)
     }
     bool ok = end != GENERATION_FAILED && text && add_message(c, "assistant", text);
     if (!ok) {
-        drop_messages(c, before);
+        drop_messages(c, c->n_messages - 1); /* the question */
     }
     free(text);
     return ok;

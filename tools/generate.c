@@ -6,6 +6,14 @@
 #include <string.h>
 #include <time.h>
 
+/* First tokens that sliding keeps: models lean on them whatever they are (attention sinks, Xiao et
+ * al. 2023). */
+#define SLIDE_KEEP 4
+
+/* Tokens of a prompt between two looks at the stop flag: as many as a session computes at once by
+ * default. */
+#define PROMPT_PIECE 512
+
 uint64_t seed_from_clock(void)
 {
     struct timespec time;
@@ -98,14 +106,18 @@ bool generation_prompt(struct generation *g, const uint32_t *ids, size_t n, stru
         common++;
     }
     moxie_rewind(g->session, common);
-    g->n_tokens = common;
-    if (!moxie_eval(g->session, ids + common, n - common, err)) {
-        return false;
-    }
-    memcpy(g->tokens + common, ids + common, (n - common) * sizeof(*ids));
-    g->n_tokens = (uint32_t)n;
-    for (size_t i = common; i < n; i++) {
-        moxie_sampler_accept(g->sampler, ids[i]);
+    for (size_t done = common; done < n && !(g->stop && *g->stop);) {
+        size_t piece = n - done < PROMPT_PIECE ? n - done : PROMPT_PIECE;
+        g->n_tokens = (uint32_t)done;
+        if (!moxie_eval(g->session, ids + done, piece, err)) {
+            return false;
+        }
+        for (size_t i = done; i < done + piece; i++) {
+            g->tokens[i] = ids[i];
+            moxie_sampler_accept(g->sampler, ids[i]);
+        }
+        done += piece;
+        g->n_tokens = (uint32_t)done;
     }
     return true;
 }
@@ -114,7 +126,7 @@ bool generation_prompt(struct generation *g, const uint32_t *ids, size_t n, stru
  * positions. */
 static bool slide(struct generation *g, struct moxie_error *err)
 {
-    uint32_t keep = g->keep < g->n_tokens / 2 ? g->keep : g->n_tokens / 2;
+    uint32_t keep = SLIDE_KEEP < g->n_tokens / 2 ? SLIDE_KEEP : g->n_tokens / 2;
     uint32_t drop = (g->n_tokens - keep + 1) / 2;
     g->n_tokens -= drop;
     memmove(g->tokens + keep, g->tokens + keep + drop, (g->n_tokens - keep) * sizeof(*g->tokens));

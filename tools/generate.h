@@ -85,8 +85,7 @@ struct generation {
     struct moxie_sampler *sampler;
     uint32_t *tokens; /* all tokens the session holds, (context) */
     uint32_t n_tokens;
-    bool slide;    /* at the end of the context drop the oldest half instead of stopping */
-    uint32_t keep; /* tokens at the start that sliding never drops */
+    bool slide; /* at the end of the context drop the oldest half instead of stopping */
     volatile sig_atomic_t *stop; /* set by Ctrl-C; NULL if nothing interrupts */
     bool show_special;
 };
@@ -103,7 +102,8 @@ bool generation_init(struct generation *g, struct moxie_model *model, struct mox
                      const struct moxie_sampling *sampling, struct moxie_error *err);
 void generation_free(struct generation *g);
 
-/* Makes the session hold exactly these tokens, reusing the longest common beginning. */
+/* Makes the session hold exactly these tokens, reusing the longest common beginning. Returns early,
+ * with fewer tokens, if *stop is set meanwhile; generation_run then ends at once. */
 bool generation_prompt(struct generation *g, const uint32_t *ids, size_t n,
                        struct moxie_error *err);
 

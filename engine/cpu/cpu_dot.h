@@ -36,7 +36,7 @@ enum cpu_dtype_index {
 
 /* What one instruction set brings. Rows that are NULL leave the level below in place. */
 struct cpu_level {
-    const char *name;  /* as in cpu_features_text */
+    const char *name;
     uint32_t features; /* all of these are needed (enum cpu_feature) */
     struct cpu_dot dots[CPU_DTYPES];
     struct cpu_cache_math f32_cache, f16_cache;

@@ -81,7 +81,8 @@ ParameterizedTest(struct family *family, golden_families, logits_and_routes)
     static const size_t parts[] = {1, 5, 33, 67};
     double worst[2] = {0};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        double exact = run_parts(model, &reference, MOXIE_KV_F32, parts[i], 1e-6, 1e-4);
+        double exact =
+            run_parts(model, &reference, MOXIE_KV_F32, parts[i], golden_device()->nmse / 100, 1e-4);
         double half = run_parts(model, &reference, MOXIE_KV_F16, parts[i], 5e-5, 1e-2);
         worst[0] = exact > worst[0] ? exact : worst[0];
         worst[1] = half > worst[1] ? half : worst[1];

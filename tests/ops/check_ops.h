@@ -1,10 +1,10 @@
 /* The op checks: every op on a back end, against a naive computation in double.
  *
- * A check (check_<op>.c, one per row of OPS) makes many cases. A case is one op with random inputs:
- * every tensor lies in a buffer of its own between two guard zones of bytes 0xFF (NaN in every
- * float type), and every output starts as 0xFF. After the run inputs and guards must be unchanged,
- * outputs equal to the expected values within a tolerance, and rows of tokens that the step does
- * not have must still be 0xFF. Nothing here knows of Criterion.
+ * A check (check_<op>.c, one per row of OPS) makes many cases. A case is one op with random inputs.
+ * Every tensor lies in a buffer of its own between two guard zones: of bytes 0xFF (NaN in every
+ * float type) around inputs, of 0x7F around and in outputs. After the run inputs and guards must be
+ * unchanged, outputs equal to the expected values within a tolerance, and output rows of tokens
+ * that the step does not have must still be 0x7F. Nothing here knows of Criterion.
  */
 #pragma once
 

@@ -71,7 +71,7 @@ FAMILIES = {
         "rope_theta": 1000000.0, "rope_scaling": None, "tie_word_embeddings": True,
         "sliding_window": None, "use_sliding_window": False, "max_window_layers": 2,
     },
-    # All queries share one key; scaled as Llama 3.1, with the knees inside the text; no head_dim.
+    # All queries share one key; scaled as Llama 3.1, with one frequency on the ramp; no head_dim.
     "llama_scaled": {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama",
         "torch_dtype": "float32", "hidden_size": 40, "num_hidden_layers": 2,
@@ -79,7 +79,7 @@ FAMILIES = {
         "vocab_size": 107, "max_position_embeddings": 160, "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0, "rope_scaling": {
             "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-            "original_max_position_embeddings": 48, "rope_type": "llama3"},
+            "original_max_position_embeddings": 96, "rope_type": "llama3"},
         "tie_word_embeddings": False, "mlp_bias": False, "pretraining_tp": 1,
     },
     # As many keys as queries (and the config does not say how many); linear scaling; F16 weights.

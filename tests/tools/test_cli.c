@@ -269,6 +269,14 @@ Test(cli, chat_survives_nasty_lines)
     cr_expect_eq(run->status, 1);
     cr_expect_not_null(strstr(run->err, "the context holds 64"), "%s", run->err);
     cr_expect_not_null(strstr(run->out, "Paris"), "%s", run->out);
+    /* a conversation longer than the context: a sentence, or with --slide the oldest turns go */
+    const char *questions = "Hello!\nHello!\nHello!\nHello!\nWhat is the capital of France?\n";
+    run = run_moxie(questions, "chat --temp 0 -c 64 --device cpu");
+    cr_expect_eq(run->status, 1);
+    cr_expect_not_null(strstr(run->err, "/reset"), "%s", run->err);
+    run = run_moxie(questions, "chat --temp 0 -c 64 --device cpu --slide --system 'You are kind.'");
+    cr_expect_eq(run->status, 0, "%s", run->err);
+    cr_expect_not_null(strstr(run->out, "Paris"), "%s", run->out);
 }
 
 /* Starts chat, sends it a signal while it answers, and expects it to go on with the next line. */
