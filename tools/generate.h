@@ -37,8 +37,9 @@ struct engine_flags {
         {"--chunk",  NULL, \
          OPTION_U32, &(flags)->session.chunk, \
          "N",        "most tokens of a prompt computed at once (default 512)"}, \
-        {"--kv-type",       NULL, OPTION_TEXT, \
-         &(flags)->kv_type, "T",  "keys and values of the context as f16 or f32 (default f16)"}, \
+        {"--kv-type", NULL, \
+         OPTION_TEXT, &(flags)->kv_type, \
+         "T",         "keys and values of the context as f16 or f32 (default f16; f32 for logits)"}, \
         {"--print-ops",       NULL, OPTION_FLAG, \
          &(flags)->print_ops, NULL, "print the list of operations of one token and exit"}, \
     { \

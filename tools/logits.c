@@ -149,8 +149,9 @@ static int logits(struct logits *l, const char *path)
 
 int tool_logits(int argc, char **argv)
 {
-    struct logits l = {
-        .engine = {.model = moxie_options_defaults(), .session = moxie_session_defaults()}};
+    struct logits l = {.engine = {.model = moxie_options_defaults(),
+                                  .session = moxie_session_defaults(),
+                                  .kv_type = "f32"}};
     const struct option options[] = {
         {"--ids", NULL, OPTION_TEXT, &l.ids, "IDS", "token ids: 1,2,3"},
         {"--all", NULL, OPTION_FLAG, &l.all, NULL,
