@@ -136,7 +136,6 @@ struct moxie_model *moxie_open(const char *path, const struct moxie_options *opt
     bool ok = model_file_open(&m->file, path, &err) && model_bind(&m->model, &m->file, &err) &&
               open_text(m, &err);
     if (ok) {
-        m->validation = options->validation;
         m->weight_bytes = sum_weights(&m->file);
         ok = open_on(m, options, options->device, &err);
         if (!ok && device_is_auto(options->device)) {
@@ -190,7 +189,7 @@ void moxie_model_info(const struct moxie_model *m, struct moxie_model_info *info
     };
 }
 
-uint32_t moxie_validation_messages(const struct moxie_model *m)
+uint32_t moxie_validation_messages(const struct moxie_model *m, char *first, uint32_t first_bytes)
 {
-    return m->validation ? vk_backend_validation_messages(m->backend, NULL, 0) : 0;
+    return vk_backend_validation_messages(m->backend, first, first_bytes);
 }

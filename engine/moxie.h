@@ -111,8 +111,10 @@ struct moxie_model_info {
 /* Strings live until moxie_close. */
 MOXIE_API void moxie_model_info(const struct moxie_model *model, struct moxie_model_info *info);
 
-/* Messages of the validation layer so far (always 0 without moxie_options.validation). */
-MOXIE_API uint32_t moxie_validation_messages(const struct moxie_model *model);
+/* How many messages the validation layer has sent so far (always 0 without
+ * moxie_options.validation); the first is copied to `first`, which may be NULL. */
+MOXIE_API uint32_t moxie_validation_messages(const struct moxie_model *model, char *first,
+                                             uint32_t first_bytes);
 
 /* ---- Text
  * -------------------------------------------------------------------------------------------------------
@@ -183,8 +185,8 @@ struct moxie_session_options {
 };
 MOXIE_API struct moxie_session_options moxie_session_defaults(void);
 
-/* One conversation: a sequence of tokens and what the model remembers of them. All its memory is
- * taken here; options may be NULL. */
+/* One conversation: a sequence of tokens and what the model remembers of them. Its context and
+ * activations are taken here, its op lists at the first eval of their size; options may be NULL. */
 MOXIE_API struct moxie_session *moxie_session_create(struct moxie_model *model,
                                                      const struct moxie_session_options *options,
                                                      struct moxie_error *err);

@@ -12,7 +12,6 @@ struct moxie_model {
     struct model_file file;
     struct model model;
     struct backend *backend;
-    bool validation;
     struct placement *placement;
     uint64_t weight_bytes;
     struct tokenizer *tokenizer;         /* NULL if the file has none */

@@ -220,7 +220,7 @@ static int chat(struct chat *c, const char *path)
     free(c->messages);
     generation_free(&c->generation);
     moxie_session_destroy(&session);
-    moxie_close(&model);
+    close_model("chat", &model);
     return status;
 }
 

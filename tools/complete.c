@@ -162,7 +162,7 @@ static int complete(struct complete *c)
 out:
     generation_free(&g);
     moxie_session_destroy(&session);
-    moxie_close(&model);
+    close_model("complete", &model);
     moxie_free(ids);
     free(input);
     return status;

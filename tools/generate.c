@@ -45,6 +45,17 @@ struct moxie_model *open_model(const char *tool, const char *path, struct engine
     return model;
 }
 
+void close_model(const char *tool, struct moxie_model **model)
+{
+    char first[512] = "";
+    uint32_t n = *model ? moxie_validation_messages(*model, first, sizeof(first)) : 0;
+    if (n > 0) {
+        fprintf(stderr, "moxie %s: %u messages of the validation layer, the first: %s\n", tool, n,
+                first);
+    }
+    moxie_close(model);
+}
+
 struct moxie_session *open_session(const char *tool, struct moxie_model *model,
                                    struct engine_flags *flags, bool *done)
 {

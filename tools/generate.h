@@ -75,6 +75,8 @@ uint64_t seed_from_clock(void);
 /* Opens `path`, or the demo model if NULL, with progress on a terminal. NULL after a sentence on
  * stderr. */
 struct moxie_model *open_model(const char *tool, const char *path, struct engine_flags *flags);
+/* Closes it; tells what the validation layer had to say. NULL is fine. */
+void close_model(const char *tool, struct moxie_model **model);
 /* Creates the session; with --print-ops prints the list and sets *done. NULL after a sentence, or
  * if *done. */
 struct moxie_session *open_session(const char *tool, struct moxie_model *model,

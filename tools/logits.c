@@ -142,7 +142,7 @@ static int logits(struct logits *l, const char *path)
         status = evaluate(l, session, &info, ids, n);
     }
     moxie_session_destroy(&session);
-    moxie_close(&model);
+    close_model("logits", &model);
     free(ids);
     return status;
 }

@@ -1,4 +1,4 @@
-/* What this processor can do, asked once; tests and --cpu-features may take features away. */
+/* What this processor can do, asked once; tests may take features away. */
 #pragma once
 
 #include <stdint.h>

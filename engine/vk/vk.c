@@ -118,6 +118,9 @@ struct backend *vk_backend_create(const struct vk_options *options, struct error
 
 uint32_t vk_backend_validation_messages(struct backend *backend, char *first, uint32_t first_bytes)
 {
+    if (backend->functions != &functions) {
+        return 0;
+    }
     const struct vk_messages *messages = &of(backend)->device.instance.messages;
     if (first && first_bytes) {
         snprintf(first, first_bytes, "%s", messages->first);

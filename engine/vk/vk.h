@@ -47,8 +47,9 @@ struct vk_options {
 
 struct backend *vk_backend_create(const struct vk_options *options, struct error *err);
 
-/* Messages of the validation layer since the back end was made (warnings and errors), for tests.
- * The first one is copied to `first` if not NULL. */
+/* Messages of the validation layer since the back end was made (warnings and errors): 0 without
+ * the option, and for a back end of another room. The first one is copied to `first` if not NULL.
+ */
 uint32_t vk_backend_validation_messages(struct backend *backend, char *first, uint32_t first_bytes);
 
 /* Compiles every shader of the table for a device without running any, and writes a line each with

@@ -158,3 +158,21 @@ Test(golden_errors, reports)
     moxie_session_destroy(&session);
     moxie_close(&model);
 }
+
+/* The option is Vulkan's: asked for on the CPU it changes nothing and nobody reports. */
+Test(golden_errors, validation_of_a_cpu)
+{
+    golden_cpu();
+    struct moxie_error err;
+    json_t *reference;
+    char first[64] = "untouched";
+    struct moxie_options options = moxie_options_defaults();
+    options.device = "cpu";
+    options.validation = true;
+    model = moxie_open(golden_family("qwen3_tied", "f32", &reference), &options, &err);
+    json_decref(reference);
+    cr_assert_not_null(model, "%s", err.text);
+    cr_expect_eq(moxie_validation_messages(model, first, sizeof(first)), 0);
+    cr_expect_str_eq(first, "untouched");
+    moxie_close(&model);
+}
