@@ -310,9 +310,17 @@ static struct op representative_op(enum op_kind kind, enum dtype dtype, uint32_t
     return op;
 }
 
-/* The plan of an op that uses the shader: one token or many, any type. */
-static bool find_plan(const char *shader, const struct vk_caps *caps, struct vk_plan *plan)
+static bool same_pipeline(const struct vk_plan *a, const struct vk_plan *b)
 {
+    return strcmp(a->shader, b->shader) == 0 && a->n_constants == b->n_constants &&
+           memcmp(a->constants, b->constants, a->n_constants * sizeof(*a->constants)) == 0;
+}
+
+uint32_t vk_plan_each(const struct vk_caps *caps,
+                      void (*fn)(void *context, const struct vk_plan *plan), void *context)
+{
+    struct vk_plan plans[256];
+    uint32_t n = 0;
     for (uint32_t kind = 0; kind < OP_COUNT; kind++) {
         bool of_cache = kind == OP_kv_store || kind == OP_attention;
         for (uint32_t i = 0; i < dtype_count(); i++) {
@@ -322,25 +330,18 @@ static bool find_plan(const char *shader, const struct vk_caps *caps, struct vk_
             }
             for (uint32_t tokens = 1; tokens <= 512; tokens += 511) {
                 struct op op = representative_op(kind, dtype, tokens);
-                vk_plan_op(&op, caps, plan);
-                if (strcmp(plan->shader, shader) == 0) {
-                    return true;
+                assert(n < sizeof(plans) / sizeof(plans[0]));
+                plans[n] = (struct vk_plan){0};
+                vk_plan_op(&op, caps, &plans[n]);
+                uint32_t same = 0;
+                while (!same_pipeline(&plans[same], &plans[n])) {
+                    same++;
+                }
+                if (same == n) {
+                    fn(context, &plans[n++]);
                 }
             }
         }
     }
-    return false;
-}
-
-void vk_plan_each(const struct vk_caps *caps, void (*fn)(void *context, const struct vk_plan *plan),
-                  void *context)
-{
-    for (uint32_t i = 0; i < vk_n_shaders; i++) {
-        struct vk_plan plan;
-        bool found = find_plan(vk_shaders[i].name, caps, &plan);
-        assert(found);
-        if (found) {
-            fn(context, &plan);
-        }
-    }
+    return n;
 }

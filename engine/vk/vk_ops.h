@@ -34,6 +34,7 @@ struct vk_plan {
  * more than caps->max_groups. */
 void vk_plan_op(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan);
 
-/* Calls fn for one representative plan of every shader of the table (vk_compile_all). */
-void vk_plan_each(const struct vk_caps *caps, void (*fn)(void *context, const struct vk_plan *plan),
-                  void *context);
+/* Calls fn once for every pipeline that a common model's ops ask for, with one token and with a
+ * chunk: every shader of the table at least once. Returns how many there are. */
+uint32_t vk_plan_each(const struct vk_caps *caps,
+                      void (*fn)(void *context, const struct vk_plan *plan), void *context);

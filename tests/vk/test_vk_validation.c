@@ -277,8 +277,9 @@ Test(vk_validation, every_shader_is_silent)
 {
     struct backend *backend = open_validated(false);
     struct vk_backend *inside = (struct vk_backend *)backend;
-    vk_plan_each(&inside->device.physical.caps, compile, inside);
-    cr_expect_eq(inside->pipelines.n, vk_n_shaders);
+    uint32_t n = vk_plan_each(&inside->device.physical.caps, compile, inside);
+    cr_expect_geq(n, vk_n_shaders);
+    cr_expect_eq(inside->pipelines.n, n);
     expect_silence(backend);
     backend->functions->destroy(backend);
 }
