@@ -109,7 +109,6 @@ static int generate(const struct complete *c, struct generation *g, const uint32
     }
     t.prompted = seconds();
     moxie_counts(g->session, &t.before);
-    uint32_t held = g->n_tokens;
     if (!c->quiet) {
         fputs(prompt, stdout);
     }
@@ -117,8 +116,8 @@ static int generate(const struct complete *c, struct generation *g, const uint32
     printf("\n");
     t.finished = seconds();
     moxie_counts(g->session, &t.after);
-    t.new_tokens = g->n_tokens - held + 1;
-    if (c->stats && !c->slide) {
+    t.new_tokens = g->n_generated;
+    if (c->stats) {
         print_stats(g, &t, started);
     }
     return finish(end, g, &err);

@@ -180,6 +180,7 @@ static enum generation_end run_tokens(struct generation *g, uint32_t limit,
                                       struct moxie_text_stream *stream, char **answer, size_t *used,
                                       struct moxie_error *err)
 {
+    g->n_generated = 0;
     for (uint32_t n = 0; n < limit; n++) {
         if (g->stop && *g->stop) {
             return GENERATION_INTERRUPTED;
@@ -192,6 +193,7 @@ static enum generation_end run_tokens(struct generation *g, uint32_t limit,
             snprintf(err->text, sizeof(err->text), "not enough memory");
             return GENERATION_FAILED;
         }
+        g->n_generated++;
         if (n + 1 == limit) {
             break; /* nobody will ask for what follows it */
         }

@@ -88,7 +88,8 @@ struct generation {
     struct moxie_sampler *sampler;
     uint32_t *tokens; /* all tokens the session holds, (context) */
     uint32_t n_tokens;
-    bool slide; /* at the end of the context drop the oldest half instead of stopping */
+    uint32_t n_generated; /* by the last generation_run, the stop token not counted */
+    bool slide;           /* at the end of the context drop the oldest half instead of stopping */
     volatile sig_atomic_t *stop; /* set by Ctrl-C; NULL if nothing interrupts */
     bool show_special;
 };

@@ -47,7 +47,12 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < N_TOOLS; i++) {
         if (strcmp(argv[1], tools[i].name) == 0) {
-            return tools[i].run(argc - 1, argv + 1);
+            int status = tools[i].run(argc - 1, argv + 1);
+            /* A full disk behind a redirection must not look like success. */
+            if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
+                status = tool_fail(tools[i].name, "standard output could not be written");
+            }
+            return status;
         }
     }
     fprintf(stderr, "moxie: there is no command \"%s\" (moxie --help lists them)\n", argv[1]);

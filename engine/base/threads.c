@@ -162,6 +162,11 @@ struct thread_pool *thread_pool_create(uint32_t n_threads, struct error *err)
     if (n_threads == 0) {
         n_threads = count_cores();
     }
+    if (n_threads > THREAD_POOL_MAX_THREADS) {
+        error_set(err, "%" PRIu32 " threads are too many: at most %d", n_threads,
+                  THREAD_POOL_MAX_THREADS);
+        return NULL;
+    }
     struct thread_pool *pool = aligned_alloc(CACHE_LINE, sizeof(*pool));
     struct worker *workers = calloc(n_threads, sizeof(*workers));
     if (!pool || !workers) {

@@ -11,6 +11,9 @@
 
 struct thread_pool;
 
+/* Far more than any machine has cores for; a larger wish is a mistake. */
+#define THREAD_POOL_MAX_THREADS 1024
+
 /* n_threads counts the calling thread; 0 means one per core this process may use. */
 struct thread_pool *thread_pool_create(uint32_t n_threads, struct error *err);
 void thread_pool_destroy(struct thread_pool **pool);

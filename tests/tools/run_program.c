@@ -18,8 +18,9 @@ const struct program_run *run_moxie(const char *input, const char *format, ...)
     vsnprintf(arguments, sizeof(arguments), format, list);
     va_end(list);
     check_write_file(check_path(folder, "stdin"), input ? input : "", input ? strlen(input) : 0);
-    snprintf(command, sizeof(command), "'%s' %s < %s/stdin > %s/stdout 2> %s/stderr", MOXIE_PROGRAM,
-             arguments, folder, folder, folder);
+    /* In this order, so that the arguments may redirect as well. */
+    snprintf(command, sizeof(command), "< %s/stdin > %s/stdout 2> %s/stderr '%s' %s", folder,
+             folder, folder, MOXIE_PROGRAM, arguments);
     int status = system(command);
     free(run.out);
     free(run.err);

@@ -120,6 +120,19 @@ Test(cli, complete_is_deterministic)
     free(first);
 }
 
+Test(cli, output_that_cannot_be_written)
+{
+    static const char *const printing[] = {"complete Once -n 3 --device cpu", "devices",
+                                           "logits --ids 1 --device cpu"};
+    setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* Vulkan drivers leak */
+    for (size_t i = 0; i < 3; i++) {
+        const struct program_run *run = run_moxie(NULL, "%s > /dev/full", printing[i]);
+        cr_expect_eq(run->status, 1);
+        cr_expect_not_null(strstr(run->err, "standard output could not be written"), "%s",
+                           run->err);
+    }
+}
+
 Test(cli, context_is_respected)
 {
     const struct program_run *run = run_moxie(
@@ -136,6 +149,9 @@ Test(cli, context_is_respected)
     expect_sentence(run, "context holds 4");
     expect_sentence(run_moxie(NULL, "complete hi -c 5000 --device cpu"), "5000|1024");
     expect_sentence(run_moxie(NULL, "complete '' --device cpu"), "empty");
+    run = run_moxie(NULL, "complete Once -c 24 -n 40 --slide --stats --device cpu --temp 0");
+    cr_expect_not_null(strstr(run->err, "generation  40 tokens"), "%s", run->err);
+    expect_sentence(run_moxie(NULL, "complete hi --device cpu --threads 100000"), "100000|1024");
 }
 
 Test(cli, devices_and_bad_devices)
