@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "engine/device.h"
+#include "engine/model/virtual_model.h"
 #include "engine/moxie_internal.h"
+#include "engine/source_text.h"
 #include "engine/vk/vk.h"
 
 bool moxie_error_export(struct moxie_error *out, const struct error *err)
@@ -51,7 +53,7 @@ static bool place(struct moxie_model *m, const struct moxie_options *options,
         (uint64_t)m->model.arch->n_weights * m->model.hparams.layers + m->model.arch->n_weights;
     struct placement_request request = {
         .weights = calloc(capacity, sizeof(*request.weights)),
-        .experts = calloc(m->model.hparams.layers, sizeof(*request.experts)),
+        .experts = calloc(2 * (size_t)m->model.hparams.layers, sizeof(*request.experts)),
         .session_bytes = session_bytes,
         .progress = options->progress,
         .progress_context = options->progress_context,
@@ -121,6 +123,20 @@ static uint64_t sum_weights(const struct model_file *file)
     return bytes;
 }
 
+/* A .moxie file, or something that is run as it is. */
+static bool open_file(struct moxie_model *m, const struct moxie_options *options, const char *path,
+                      struct error *err)
+{
+    if (!source_is_foreign(path)) {
+        return model_file_open(&m->file, path, err);
+    }
+    struct source *source = source_open(path, err);
+    if (source && !source_text_attach(source, err)) {
+        source_close(&source);
+    }
+    return source && virtual_model_open(&m->file, source, options->threads, err);
+}
+
 struct moxie_model *moxie_open(const char *path, const struct moxie_options *options,
                                struct moxie_error *out)
 {
@@ -133,7 +149,7 @@ struct moxie_model *moxie_open(const char *path, const struct moxie_options *opt
         moxie_error_export(out, &err);
         return NULL;
     }
-    bool ok = model_file_open(&m->file, path, &err) && model_bind(&m->model, &m->file, &err) &&
+    bool ok = open_file(m, options, path, &err) && model_bind(&m->model, &m->file, &err) &&
               open_text(m, &err);
     if (ok) {
         m->weight_bytes = sum_weights(&m->file);

@@ -154,8 +154,8 @@ struct moxie_message {
     const char *role;    /* "system", "user", "assistant" */
     const char *content; /* UTF-8 */
 };
-/* Renders messages by the model's own chat template, with the opening of the assistant's turn if
- * add_generation_prompt. *text is allocated: moxie_free. False if the model has no template or the
+/* Renders messages by the model's own chat template (or see moxie_chat_family), with the opening of
+ * the assistant's turn if add_generation_prompt. *text is allocated: moxie_free. False if the
  * template refuses the messages. */
 MOXIE_API bool moxie_chat_text(struct moxie_model *model, const struct moxie_message *messages,
                                size_t n_messages, bool add_generation_prompt, char **text,
@@ -165,6 +165,25 @@ MOXIE_API bool moxie_chat_text(struct moxie_model *model, const struct moxie_mes
 MOXIE_API bool moxie_chat_tokens(struct moxie_model *model, const struct moxie_message *messages,
                                  size_t n_messages, bool add_generation_prompt, uint32_t **ids,
                                  size_t *count, struct moxie_error *err);
+
+/* A conversation as JSON, in the shape that Hugging Face's apply_chat_template takes; all texts are
+ * NUL-terminated. Zero-initialise. */
+struct moxie_chat {
+    const char *messages; /* [{"role": "user", "content": ...}, ...]: content is a text or a list of
+                             parts; tool_calls, tool_call_id, reasoning_content, ... as they come */
+    const char *tools;    /* [{"type": "function", "function": {...}}, ...], or NULL */
+    const char *variables; /* what else the template knows, {"enable_thinking": false}; or NULL */
+    bool add_generation_prompt; /* ends with the opening of the assistant's turn */
+};
+/* moxie_chat_text and moxie_chat_tokens of such a conversation. False also where a text is not JSON
+ * or has another shape. For ids, special-token text anywhere in it stays text. */
+MOXIE_API bool moxie_chat_render(struct moxie_model *model, const struct moxie_chat *chat,
+                                 char **text, size_t *bytes, struct moxie_error *err);
+MOXIE_API bool moxie_chat_render_tokens(struct moxie_model *model, const struct moxie_chat *chat,
+                                        uint32_t **ids, size_t *count, struct moxie_error *err);
+/* NULL if the model brings a chat template; else the name of the known form of its family that is
+ * used instead ("ChatML"), which a person should be told. NULL as well if there is neither. */
+MOXIE_API const char *moxie_chat_family(struct moxie_model *model);
 
 /* Frees what a moxie function allocated; NULL is fine. */
 MOXIE_API void moxie_free(void *memory);
@@ -182,6 +201,7 @@ struct moxie_session_options {
     uint32_t chunk;             /* most tokens evaluated at once; 0 = 512 */
     enum moxie_kv_type kv_type; /* F16 halves the memory of the context */
     bool keep_routes;           /* moxie_routes works */
+    bool observe;               /* moxie_expert_counts and moxie_save_importance work */
 };
 MOXIE_API struct moxie_session_options moxie_session_defaults(void);
 
@@ -213,6 +233,19 @@ MOXIE_API void moxie_rewind(struct moxie_session *session, uint32_t position);
  * Needs keep_routes; valid until the next eval. */
 MOXIE_API uint32_t moxie_routes(const struct moxie_session *session, uint32_t layer,
                                 const uint32_t **ids, const float **weights);
+
+/* How many tokens the router has sent to each expert of a layer since the session was made, rewound
+ * ones included: counts (experts), all zero in a layer without a router. Needs observe. */
+MOXIE_API bool moxie_expert_counts(struct moxie_session *session, uint32_t layer, float *counts,
+                                   struct moxie_error *err);
+
+/* Writes the activation statistics that the session has collected since it was made: for every
+ * matrix, of experts for each, how large its inputs were column by column, which quantisation can
+ * use (an "imatrix" file, GGUF, as llama.cpp's). The last three are noted in the file: the text's
+ * name, and that it was read in `chunks` pieces of chunk_tokens. Needs observe. */
+MOXIE_API bool moxie_save_importance(struct moxie_session *session, const char *path,
+                                     const char *text_name, uint32_t chunks, uint32_t chunk_tokens,
+                                     struct moxie_error *err);
 
 struct moxie_memory {
     uint64_t weights;          /* bytes on the device, or used in place from the mapped file */

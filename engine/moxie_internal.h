@@ -16,6 +16,7 @@ struct moxie_model {
     uint64_t weight_bytes;
     struct tokenizer *tokenizer;         /* NULL if the file has none */
     struct chat_template *chat_template; /* made at the first use */
+    const char *chat_family; /* NULL, or the family's form that chat_template is instead */
     char *name;
     uint32_t n_sessions;
 };

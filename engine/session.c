@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine/model/forward.h"
+#include "engine/model/importance.h"
 #include "engine/moxie_internal.h"
 #include "engine/run/schedule.h"
 
@@ -111,6 +112,7 @@ static struct forward_options resolve_options(const struct moxie_model *model,
         .chunk = options->chunk ? options->chunk : DEFAULT_CHUNK,
         .kv_type = options->kv_type == MOXIE_KV_F32 ? DTYPE_F32 : DTYPE_F16,
         .keep_routes = options->keep_routes,
+        .observe = options->observe,
     };
     if (forward.chunk > forward.context) {
         forward.chunk = forward.context;
@@ -334,6 +336,60 @@ uint32_t moxie_routes(const struct moxie_session *s, uint32_t layer, const uint3
     *ids = s->route_ids + layer * stride;
     *weights = s->route_weights + layer * stride;
     return s->last_tokens;
+}
+
+bool moxie_expert_counts(struct moxie_session *s, uint32_t layer, float *counts,
+                         struct moxie_error *out)
+{
+    struct error err = {0};
+    const struct hparams *hparams = &s->model->model.hparams;
+    assert(s->forward.options.observe && layer < hparams->layers);
+    const struct observation *o = observation_of(&s->forward, OBSERVED_FFN, layer);
+    memset(counts, 0, hparams->experts * sizeof(float));
+    return !s->model->model.layers[layer].has_router ||
+           read_tensor(s, o->counts, counts, o->counts->bytes, &err) ||
+           moxie_error_export(out, &err);
+}
+
+/* Reads what was observed of one input and enters it for every matrix that has it. */
+static bool add_observation(struct moxie_session *s, enum observed_input input, uint32_t layer,
+                            struct importance *importance, struct error *err)
+{
+    const struct model *model = &s->model->model;
+    const struct observation *o = observation_of(&s->forward, input, layer);
+    if (!o->sums) {
+        return true;
+    }
+    float *sums = malloc(o->sums->bytes), *counts = malloc(o->counts->bytes);
+    bool ok = sums && counts;
+    if (!ok) {
+        error_set(err, "not enough memory for the activation statistics");
+    }
+    ok = ok && read_tensor(s, o->sums, sums, o->sums->bytes, err) &&
+         read_tensor(s, o->counts, counts, o->counts->bytes, err) &&
+         importance_add_input(importance, model, input, layer, o->sums->rows * o->sums->cols,
+                              o->counts->cols, sums, counts, err);
+    free(sums);
+    free(counts);
+    return ok;
+}
+
+bool moxie_save_importance(struct moxie_session *s, const char *path, const char *text_name,
+                           uint32_t chunks, uint32_t chunk_tokens, struct moxie_error *out)
+{
+    struct error err = {0};
+    assert(s->forward.options.observe);
+    struct importance importance = {
+        .dataset = strdup(text_name), .chunk_count = chunks, .chunk_size = chunk_tokens};
+    bool ok = true;
+    for (uint32_t layer = 0; ok && layer < s->model->model.hparams.layers; layer++) {
+        for (uint32_t input = 0; ok && input < OBSERVED_INPUTS; input++) {
+            ok = add_observation(s, (enum observed_input)input, layer, &importance, &err);
+        }
+    }
+    ok = ok && importance_write(&importance, path, &err);
+    importance_free(&importance);
+    return ok || moxie_error_export(out, &err);
 }
 
 void moxie_memory_report(const struct moxie_session *s, struct moxie_memory *memory)

@@ -12,10 +12,19 @@
  * exactly ggml's. Padding at the end of a row is zero.
  *
  *     f32, f16, bf16   one plane of elements
- *     q8_0             int8 quants[32] | f16 d                               y = d q
- *     q4_0             nibbles[16] | f16 d                                   y = d (n - 8)
- *     q4_k             nibbles[128] | f16 d, f16 dmin, scales[12]            (16 bytes together)
- *     q6_k             low nibbles[128] | high pairs[64] | int8 scales[16] | f16 d
+ *     q4_0     nibbles[16] | f16 d                                   y = d (n - 8)
+ *     q4_1     nibbles[16] | f16 d, f16 m                            y = d n + m
+ *     q5_0     nibbles[16] | high bits[4] | f16 d                    y = d (n - 16)
+ *     q5_1     nibbles[16] | high bits[4] | f16 d, f16 m             y = d n + m
+ *     q8_0     int8 quants[32] | f16 d                               y = d q
+ *     q2_k     pairs[64] | scales[16] | f16 d, f16 dmin
+ *     q3_k     pairs[64] | high bits[32] | scales[12] | f16 d
+ *     q4_k     nibbles[128] | f16 d, f16 dmin, scales[12]            (16 bytes together)
+ *     q5_k     nibbles[128] | high bits[32] | f16 d, f16 dmin, scales[12]
+ *     q6_k     low nibbles[128] | high pairs[64] | int8 scales[16] | f16 d
+ *     iq4_nl   nibbles[16] | f16 d                                   y = d table[n]
+ *     iq4_xs   nibbles[128] | f16 d, u16 scales_h, scales_l[4]       (8 bytes together)
+ *     mxfp4    nibbles[16] | e8m0 scale                              y = 2^(e - 128) table[n]
  *
  * The order of bytes and bits inside each field is ggml's (format/README.md repeats it in full).
  */
@@ -33,10 +42,19 @@
     X(F32, 0, "f32", 1, 4, 4) \
     X(F16, 1, "f16", 1, 2, 2) \
     X(Q4_0, 2, "q4_0", 32, 18, 16, 2) \
+    X(Q4_1, 3, "q4_1", 32, 20, 16, 4) \
+    X(Q5_0, 6, "q5_0", 32, 22, 16, 4, 2) \
+    X(Q5_1, 7, "q5_1", 32, 24, 16, 4, 4) \
     X(Q8_0, 8, "q8_0", 32, 34, 32, 2) \
+    X(Q2_K, 10, "q2_k", 256, 84, 64, 16, 4) \
+    X(Q3_K, 11, "q3_k", 256, 110, 64, 32, 12, 2) \
     X(Q4_K, 12, "q4_k", 256, 144, 128, 16) \
+    X(Q5_K, 13, "q5_k", 256, 176, 128, 32, 16) \
     X(Q6_K, 14, "q6_k", 256, 210, 128, 64, 16, 2) \
-    X(BF16, 30, "bf16", 1, 2, 2)
+    X(IQ4_NL, 20, "iq4_nl", 32, 18, 16, 2) \
+    X(IQ4_XS, 23, "iq4_xs", 256, 136, 128, 8) \
+    X(BF16, 30, "bf16", 1, 2, 2) \
+    X(MXFP4, 39, "mxfp4", 32, 17, 16, 1)
 
 enum dtype {
 #define X(NAME, id, ...) DTYPE_##NAME = id,

@@ -33,36 +33,29 @@ static inline uint16_t bf16_from_f32(float value)
     return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
 }
 
+/* With masks instead of branches, so that loops over it become vectors. */
 static inline float f32_from_f16(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
-    uint32_t exponent = half >> 10 & 31u;
-    uint32_t mantissa = half & 1023u;
-    if (exponent == 31u) {
-        return f32_from_bits(sign | 0x7F800000u | mantissa << 13);
-    }
-    if (exponent == 0) {
-        float magnitude = (float)mantissa * 0x1p-24f;
-        return sign ? -magnitude : magnitude;
-    }
-    return f32_from_bits(sign | (exponent + 112u) << 23 | mantissa << 13);
+    uint32_t magnitude = half & 0x7FFFu;
+    uint32_t is_subnormal = 0u - (magnitude < 0x0400u);
+    uint32_t is_special = 0u - (magnitude >= 0x7C00u); /* infinity or NaN: exponent 255 */
+    uint32_t subnormal = f32_to_bits((float)(int32_t)magnitude * 0x1p-24f);
+    uint32_t normal = (magnitude << 13) + (112u << 23) + (is_special & 112u << 23);
+    return f32_from_bits(sign | (is_subnormal & subnormal) | (~is_subnormal & normal));
 }
 
 static inline uint16_t f16_from_f32(float value)
 {
     uint32_t bits = f32_to_bits(value);
-    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
     uint32_t magnitude = bits & 0x7FFFFFFFu;
-    if (magnitude > 0x7F800000u) {
-        return (uint16_t)(sign | 0x7E00u);
-    }
-    if (magnitude >= 0x477FF000u) { /* 65520 and above round to infinity */
-        return (uint16_t)(sign | 0x7C00u);
-    }
-    if (magnitude < 0x38800000u) { /* below 2^-14: subnormal; the addition rounds */
-        float shifted = f32_from_bits(magnitude) + 0.5f;
-        return (uint16_t)(sign | (f32_to_bits(shifted) - f32_to_bits(0.5f)));
-    }
-    uint32_t rounded = magnitude + 0xFFFu + (magnitude >> 13 & 1u);
-    return (uint16_t)(sign | (rounded - 0x38000000u) >> 13);
+    uint32_t is_subnormal = 0u - (magnitude < 0x38800000u); /* below 2^-14 */
+    uint32_t is_huge = 0u - (magnitude >= 0x477FF000u);     /* 65520 and above: infinity */
+    uint32_t is_nan = 0u - (magnitude > 0x7F800000u);
+    /* The addition rounds to whole steps of 2^-24. */
+    uint32_t subnormal = f32_to_bits(f32_from_bits(magnitude) + 0.5f) - f32_to_bits(0.5f);
+    uint32_t normal = (magnitude + 0xFFFu + (magnitude >> 13 & 1u) - (112u << 23)) >> 13;
+    uint32_t half = (is_subnormal & subnormal) | (~is_subnormal & normal);
+    half = (is_huge & 0x7C00u) | (~is_huge & half) | (is_nan & 0x7E00u);
+    return (uint16_t)((bits >> 16 & 0x8000u) | half);
 }

@@ -8,8 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool map_descriptor(struct map *map, int descriptor, const char *path, struct error *err)
+bool map_open_descriptor(struct map *map, int descriptor, const char *path, struct error *err)
 {
+    *map = (struct map){0};
     struct stat status;
     if (fstat(descriptor, &status) != 0) {
         return error_set(err, "%s cannot be read: %s", path, strerror(errno));
@@ -49,7 +50,7 @@ bool map_open(struct map *map, const char *path, struct error *err)
         }
         return error_set(err, "%s cannot be opened: %s", path, strerror(errno));
     }
-    bool ok = map_descriptor(map, descriptor, path, err);
+    bool ok = map_open_descriptor(map, descriptor, path, err);
     close(descriptor);
     return ok;
 }

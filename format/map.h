@@ -14,6 +14,8 @@ struct map {
 
 /* Regular files only. On failure the map is closed. */
 bool map_open(struct map *map, const char *path, struct error *err);
+/* The same of an open descriptor, which stays the caller's. */
+bool map_open_descriptor(struct map *map, int descriptor, const char *path, struct error *err);
 void map_close(struct map *map);
 
 /* The bytes [offset, offset + bytes) if all of them lie inside the file, else NULL. Never

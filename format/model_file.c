@@ -209,12 +209,9 @@ static bool check_contents(const struct model_file *file, struct error *err)
     return true;
 }
 
-bool model_file_open(struct model_file *file, const char *path, struct error *err)
+/* The file is mapped. */
+static bool open_mapped(struct model_file *file, const char *path, struct error *err)
 {
-    *file = (struct model_file){0};
-    if (!map_open(&file->map, path, err)) {
-        return false;
-    }
     file->tables = calloc(1, sizeof(*file->tables));
     if (!file->tables) {
         error_set(err, "out of memory while opening %s", path);
@@ -230,8 +227,24 @@ bool model_file_open(struct model_file *file, const char *path, struct error *er
     return true;
 }
 
+bool model_file_open(struct model_file *file, const char *path, struct error *err)
+{
+    *file = (struct model_file){0};
+    return map_open(&file->map, path, err) && open_mapped(file, path, err);
+}
+
+bool model_file_open_descriptor(struct model_file *file, int descriptor, const char *path,
+                                struct error *err)
+{
+    *file = (struct model_file){0};
+    return map_open_descriptor(&file->map, descriptor, path, err) && open_mapped(file, path, err);
+}
+
 void model_file_close(struct model_file *file)
 {
+    if (file->origin.close) {
+        file->origin.close(file->origin.context);
+    }
     if (file->tables) {
         free(file->tables->by_role);
         free(file->tables);
@@ -269,13 +282,33 @@ bool model_file_chat_template(const struct model_file *file, const char **text, 
 
 const void *model_file_raw(const struct model_file *file, const struct tensor_record *record)
 {
-    return record->codec == CODEC_RAW ? map_slice(&file->map, record->offset, record->stored_bytes)
-                                      : NULL;
+    return record->codec == CODEC_RAW && !file->origin.load
+               ? map_slice(&file->map, record->offset, record->stored_bytes)
+               : NULL;
+}
+
+/* The number of a record: they lie in the file in their order. */
+static uint64_t record_number(const struct model_file *file, const struct tensor_record *record)
+{
+    uint64_t low = 0, high = file->tables->n_tensors;
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (file->tables->tensors[middle].offset <= record->offset) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
 }
 
 bool model_file_load(const struct model_file *file, const struct tensor_record *record,
                      void *destination, struct error *err)
 {
+    if (file->origin.load) {
+        return file->origin.load(file->origin.context, record_number(file, record), destination,
+                                 err);
+    }
     const char *fault = compress_decode(record->codec, compress_split_width(record->type),
                                         map_slice(&file->map, record->offset, record->stored_bytes),
                                         record->stored_bytes, destination, record->raw_bytes);

@@ -26,11 +26,12 @@ enum codec {
 
 /* One entry of the tensor index: a matrix, or one expert's slab. */
 struct tensor_record {
+    uint64_t index;   /* for model_file_tensor_at */
     const char *name; /* not NUL-terminated */
     uint32_t name_bytes;
     uint32_t role;   /* enum tensor_role, or a number this program does not know */
     uint32_t layer;  /* MODEL_FILE_NO_LAYER for tensors outside the layers */
-    uint32_t expert; /* MODEL_FILE_NO_EXPERT unless role is ROLE_EXPERT */
+    uint32_t expert; /* MODEL_FILE_NO_EXPERT unless it is a slab */
     /* A matrix: its type and shape. A slab: `type` and [rows, cols] = [2 ffn, hidden] of gate/up
      * with rows interleaved (gate 0, up 0, gate 1, ...), `down_type` and [hidden, ffn] of down,
      * which starts `down_offset` bytes into the slab. */
@@ -56,13 +57,25 @@ struct expert_layer {
     uint64_t stride;       /* from one slab to the next in the file, 0 if irregular */
 };
 
+/* Where the weights of a file come from that has none itself (model_writer_finish_plan). */
+struct model_file_origin {
+    /* Makes the record of this number in the index; `destination` is its raw_bytes long. */
+    bool (*load)(void *context, uint64_t record, void *destination, struct error *err);
+    void (*close)(void *context); /* when the file is closed */
+    void *context;
+};
+
 struct model_file {
     struct map map;
+    struct model_file_origin origin;  /* load NULL: the weights are in the file */
     struct model_file_tables *tables; /* parsed sections; private to model_file.c */
 };
 
 /* On failure the file is closed and err says what is wrong with it. */
 bool model_file_open(struct model_file *file, const char *path, struct error *err);
+/* The same of an open descriptor, which stays the caller's; `path` is for messages. */
+bool model_file_open_descriptor(struct model_file *file, int descriptor, const char *path,
+                                struct error *err);
 void model_file_close(struct model_file *file);
 
 /* Typed metadata by key (binary search). False if the key is absent or has another type; an integer
@@ -110,7 +123,8 @@ bool model_file_chat_template(const struct model_file *file, const char **text, 
 uint64_t model_file_n_tensors(const struct model_file *file);
 void model_file_tensor_at(const struct model_file *file, uint64_t index,
                           struct tensor_record *record);
-/* The one matrix with this role in this layer; false if there is none. Not for experts. */
+/* The one matrix with this role in this layer, or the layer's shared expert; false if there is
+ * none. Not for the other experts. */
 bool model_file_find_tensor(const struct model_file *file, uint32_t role, uint32_t layer,
                             struct tensor_record *record);
 
@@ -121,14 +135,14 @@ void model_file_expert_layer_at(const struct model_file *file, uint32_t index,
 bool model_file_find_expert_layer(const struct model_file *file, uint32_t layer,
                                   struct expert_layer *found);
 
-/* The stored bytes in place if the codec is raw, else NULL. */
+/* The stored bytes in place if the codec is raw and the weights are in the file, else NULL. */
 const void *model_file_raw(const struct model_file *file, const struct tensor_record *record);
-/* Decodes into `destination` (record->raw_bytes long), whatever the codec. */
+/* Decodes into `destination` (record->raw_bytes long), whatever the codec and the origin. */
 bool model_file_load(const struct model_file *file, const struct tensor_record *record,
                      void *destination, struct error *err);
 
 /* Reads every byte of the file: all checksums, the padding, and that compressed tensors decode to
- * their length. False at the first fault, which err names by section or tensor. `progress` may be
- * NULL; it is called with bytes done and bytes in all. */
+ * their length. Not for files with an origin. False at the first fault, which err names by section
+ * or tensor. `progress` may be NULL; it is called with bytes done and bytes in all. */
 bool model_file_verify(const struct model_file *file, void (*progress)(void *, uint64_t, uint64_t),
                        void *context, struct error *err);

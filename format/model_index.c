@@ -28,7 +28,7 @@ static bool check_shape(const struct model_file *file, const struct layout_tenso
                         struct error *err)
 {
     const struct dtype_info *type = dtype_info(record->type);
-    bool slab = record->role == ROLE_EXPERT;
+    bool slab = role_is_slab(record->role);
     const struct dtype_info *down_type = slab ? dtype_info(record->down_type) : NULL;
     if (!type || (slab && !down_type)) {
         return type_unknown(file, record, "type", type ? record->down_type : record->type, err);
@@ -63,7 +63,7 @@ static bool check_place(const struct model_file *file, const struct layout_tenso
                         uint64_t previous_end, struct error *err)
 {
     const struct layout_section *weights = file->tables->by_kind[LAYOUT_WEIGHTS];
-    uint64_t alignment = record->role == ROLE_EXPERT ? LAYOUT_PAGE : LAYOUT_TENSOR_ALIGN;
+    uint64_t alignment = role_is_slab(record->role) ? LAYOUT_PAGE : LAYOUT_TENSOR_ALIGN;
     if (record->offset < weights->offset ||
         record->offset - weights->offset > weights->stored_bytes ||
         record->stored_bytes > weights->stored_bytes - (record->offset - weights->offset)) {
@@ -97,9 +97,10 @@ static bool check_tensor(const struct model_file *file, uint64_t number, uint64_
         return error_set(err, "%s is damaged: the name of tensor %" PRIu64 " is not a text in it",
                          file->map.path, number);
     }
-    bool slab = record->role == ROLE_EXPERT;
+    bool slab = role_is_slab(record->role);
+    uint32_t experts = record->role == ROLE_EXPERT ? LAYOUT_MAX_EXPERTS : 1;
     if (record->zero != 0 ||
-        (slab ? record->expert >= LAYOUT_MAX_EXPERTS || record->layer >= LAYOUT_MAX_LAYERS
+        (slab ? record->expert >= experts || record->layer >= LAYOUT_MAX_LAYERS
               : record->expert != MODEL_FILE_NO_EXPERT ||
                     (record->layer >= LAYOUT_MAX_LAYERS && record->layer != MODEL_FILE_NO_LAYER))) {
         return tensor_fault(file, record, "has a layer or expert number that makes no sense", err);
@@ -275,6 +276,7 @@ void model_file_tensor_at(const struct model_file *file, uint64_t index,
     assert(index < file->tables->n_tensors);
     const struct layout_tensor *stored = &file->tables->tensors[index];
     *record = (struct tensor_record){
+        .index = index,
         .name = file->tables->names + stored->name_offset,
         .name_bytes = stored->name_bytes,
         .role = stored->role,

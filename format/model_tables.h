@@ -17,7 +17,7 @@ struct model_file_tables {
     const struct layout_tensor *tensors;
     uint64_t n_tensors;
     const char *names;
-    uint32_t *by_role; /* the matrices' record numbers, ordered by (role, layer) */
+    uint32_t *by_role; /* record numbers of all but ROLE_EXPERT, by (role, layer) */
     uint64_t n_by_role;
 
     const struct layout_expert_layer *expert_layers;

@@ -74,7 +74,8 @@ static bool bytes_align(struct bytes *bytes, uint64_t alignment)
     return bytes_append(bytes, zeros, layout_align(bytes->used, alignment) - bytes->used);
 }
 
-struct model_writer *model_writer_open(const char *path, enum compress compress, struct error *err)
+static struct model_writer *open_writer(const char *path, enum compress compress, bool planned,
+                                        struct error *err)
 {
     struct model_writer *w = calloc(1, sizeof(*w));
     if (!w) {
@@ -82,7 +83,8 @@ struct model_writer *model_writer_open(const char *path, enum compress compress,
         return NULL;
     }
     w->compress = compress;
-    if (!write_file_open(&w->file, path, err)) {
+    if (planned ? !write_file_open_planned(&w->file, path, err)
+                : !write_file_open(&w->file, path, err)) {
         free(w);
         return NULL;
     }
@@ -93,6 +95,16 @@ struct model_writer *model_writer_open(const char *path, enum compress compress,
         return NULL;
     }
     return w;
+}
+
+struct model_writer *model_writer_open(const char *path, enum compress compress, struct error *err)
+{
+    return open_writer(path, compress, false, err);
+}
+
+struct model_writer *model_writer_open_plan(const char *path, struct error *err)
+{
+    return open_writer(path, COMPRESS_NONE, true, err);
 }
 
 void model_writer_abort(struct model_writer *w)
@@ -399,15 +411,19 @@ static bool write_tensor(struct model_writer *w, struct layout_tensor *record, c
             return out_of_memory(w, err);
         }
     }
-    uint64_t alignment = record->role == ROLE_EXPERT ? LAYOUT_PAGE : LAYOUT_TENSOR_ALIGN;
+    uint64_t alignment = role_is_slab(record->role) ? LAYOUT_PAGE : LAYOUT_TENSOR_ALIGN;
     bool ok = write_file_align(&w->file, alignment, err);
     record->name_offset = w->names.used;
     record->name_bytes = (uint32_t)name_bytes;
     record->codec = codec;
     record->offset = w->file.bytes;
     record->stored_bytes = stored ? stored_bytes : record->raw_bytes;
-    record->xxh3 = XXH3_64bits(stored ? stored : raw, record->stored_bytes);
-    ok = ok && write_file_append(&w->file, stored ? stored : raw, record->stored_bytes, err);
+    if (w->file.planned) {
+        write_file_skip(&w->file, record->stored_bytes);
+    } else {
+        record->xxh3 = XXH3_64bits(stored ? stored : raw, record->stored_bytes);
+        ok = ok && write_file_append(&w->file, stored ? stored : raw, record->stored_bytes, err);
+    }
     free(stored);
     return ok && ((bytes_append(&w->names, name, name_bytes) &&
                    bytes_append(&w->tensors, record, sizeof(*record))) ||
@@ -424,7 +440,7 @@ bool model_writer_tensor(struct model_writer *w, const struct tensor_spec *spec,
                          struct error *err)
 {
     const struct dtype_info *type = dtype_info(spec->type);
-    assert(type && spec->role != ROLE_EXPERT);
+    assert(type && !role_is_slab(spec->role));
     if (!shape_fits(type, spec->rows, spec->cols)) {
         return error_set(err,
                          "%s cannot hold tensor %.300s: [%" PRIu64 ", %" PRIu64
@@ -494,7 +510,7 @@ bool model_writer_expert(struct model_writer *w, const struct expert_spec *spec,
 {
     const struct dtype_info *type = dtype_info(spec->type);
     const struct dtype_info *down_type = dtype_info(spec->down_type);
-    assert(type && down_type);
+    assert(type && down_type && !(spec->shared && spec->expert > 0));
     if (spec->ffn > LAYOUT_MAX_DIMENSION / 2 || !shape_fits(type, 2 * spec->ffn, spec->hidden) ||
         !shape_fits(down_type, spec->hidden, spec->ffn)) {
         return error_set(err,
@@ -505,7 +521,7 @@ bool model_writer_expert(struct model_writer *w, const struct expert_spec *spec,
                          down_type->name, type->block_elements, down_type->block_elements);
     }
     struct layout_tensor record = {
-        .role = ROLE_EXPERT,
+        .role = spec->shared ? ROLE_SHARED_EXPERT : ROLE_EXPERT,
         .layer = spec->layer,
         .expert = spec->expert,
         .type = spec->type,
@@ -515,7 +531,8 @@ bool model_writer_expert(struct model_writer *w, const struct expert_spec *spec,
         .down_offset = model_writer_down_offset(spec),
         .raw_bytes = model_writer_slab_bytes(spec),
     };
-    return write_tensor(w, &record, spec->name, slab, err) && enter_expert(w, err);
+    return write_tensor(w, &record, spec->name, slab, err) &&
+           (spec->shared || enter_expert(w, err));
 }
 
 /* ---- the end ---- */
@@ -588,6 +605,14 @@ bool model_writer_finish(struct model_writer *w, struct error *err)
 {
     bool ok = write_small_sections(w, err) && write_table_and_header(w, err) &&
               check_readable(w, err) && write_file_commit(&w->file, err);
+    model_writer_abort(w);
+    return ok;
+}
+
+bool model_writer_finish_plan(struct model_writer *w, struct model_file *file, struct error *err)
+{
+    bool ok = write_small_sections(w, err) && write_table_and_header(w, err) &&
+              model_file_open_descriptor(file, w->file.descriptor, w->file.path, err);
     model_writer_abort(w);
     return ok;
 }

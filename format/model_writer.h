@@ -23,6 +23,11 @@ enum compress {
 
 struct model_writer *model_writer_open(const char *path, enum compress compress, struct error *err);
 
+/* A writer that only plans: tensors are handed to it without their bytes (NULL), and the result is
+ * a model_file in memory that has everything but weights; its length is that of the file. `path` is
+ * for messages. */
+struct model_writer *model_writer_open_plan(const char *path, struct error *err);
+
 /* Keys may come in any order, each once; they are sorted at the end. Texts are copied. */
 bool model_writer_u64(struct model_writer *w, const char *key, uint64_t value, struct error *err);
 bool model_writer_i64(struct model_writer *w, const char *key, int64_t value, struct error *err);
@@ -61,6 +66,7 @@ struct expert_spec {
     uint32_t layer, expert;
     enum dtype type, down_type;
     uint64_t hidden, ffn;
+    bool shared; /* ROLE_SHARED_EXPERT: number 0 of its own, before or after the layer's others */
 };
 uint64_t model_writer_down_offset(const struct expert_spec *spec);
 uint64_t model_writer_slab_bytes(const struct expert_spec *spec);
@@ -72,5 +78,7 @@ uint64_t model_writer_bytes(const struct model_writer *w);
 
 /* Completes the file and frees the writer, in every case. */
 bool model_writer_finish(struct model_writer *w, struct error *err);
+/* The same for a writer that only plans. *file is open; whoever reads weights sets its origin. */
+bool model_writer_finish_plan(struct model_writer *w, struct model_file *file, struct error *err);
 /* Drops the temporary file and frees the writer. NULL is fine. */
 void model_writer_abort(struct model_writer *w);

@@ -2,6 +2,7 @@
  * ask quant_of. */
 #pragma once
 
+#include <stddef.h>
 #include <string.h>
 
 #include "format/f16.h"
@@ -35,11 +36,48 @@ static inline void quant_store_u16(uint8_t *bytes, uint16_t value)
     bytes[1] = (uint8_t)(value >> 8);
 }
 
-/* A value that can be quantised: NaN becomes 0, everything else at most `limit` away from 0. */
-static inline float quant_finite(float value, float limit)
+/* The low two bits of 128 codes in 32 bytes: byte l holds codes l, l + 32, l + 64, l + 96. */
+static inline void quant_pack_pairs(const uint8_t codes[128], uint8_t pairs[32])
 {
-    if (value != value) {
-        return 0;
+    for (int l = 0; l < 32; l++) {
+        pairs[l] = (uint8_t)((codes[l] & 3) | (codes[l + 32] & 3) << 2 | (codes[l + 64] & 3) << 4 |
+                             (codes[l + 96] & 3) << 6);
     }
-    return value > limit ? limit : value < -limit ? -limit : value;
+}
+
+static inline void quant_unpack_pairs(const uint8_t pairs[32], uint8_t codes[128])
+{
+    for (int l = 0; l < 32; l++) {
+        codes[l] = pairs[l] & 3;
+        codes[l + 32] = pairs[l] >> 2 & 3;
+        codes[l + 64] = pairs[l] >> 4 & 3;
+        codes[l + 96] = pairs[l] >> 6;
+    }
+}
+
+/* 32 codes below 16 in 16 bytes: byte k holds code k, and code k + 16 above it. */
+static inline void quant_pack_halves(const uint8_t codes[32], uint8_t nibbles[16])
+{
+    for (int k = 0; k < 16; k++) {
+        nibbles[k] = (uint8_t)((codes[k] & 15) | (codes[k + 16] & 15) << 4);
+    }
+}
+
+/* The weights of a block, or NULL. */
+static inline const float *quant_importance_at(const float *importance, uint64_t first)
+{
+    return importance ? importance + first : NULL;
+}
+
+/* Values that can be quantised: NaN becomes 0, everything else is kept within low..high. */
+static inline void quant_clean(const float *values, int n, float low, float high, float *x)
+{
+    int32_t outside = 0;
+    for (int i = 0; i < n; i++) {
+        x[i] = values[i];
+        outside |= !(values[i] >= low) | !(values[i] <= high);
+    }
+    for (int i = 0; outside && i < n; i++) {
+        x[i] = x[i] != x[i] ? 0 : x[i] < low ? low : x[i] > high ? high : x[i];
+    }
 }

@@ -9,7 +9,8 @@ static void decode_f32(const uint8_t *const planes[DTYPE_MAX_PLANES], uint64_t c
     memcpy(values, planes[0], cols * sizeof(float));
 }
 
-static void encode_f32(const float *values, uint64_t cols, uint8_t *const planes[DTYPE_MAX_PLANES])
+static void encode_f32(const float *values, const float *importance, uint64_t cols,
+                       uint8_t *const planes[DTYPE_MAX_PLANES])
 {
     memcpy(planes[0], values, cols * sizeof(float));
     quant_pad_plane(planes[0], cols, sizeof(float));
@@ -22,7 +23,8 @@ static void decode_f16(const uint8_t *const planes[DTYPE_MAX_PLANES], uint64_t c
     }
 }
 
-static void encode_f16(const float *values, uint64_t cols, uint8_t *const planes[DTYPE_MAX_PLANES])
+static void encode_f16(const float *values, const float *importance, uint64_t cols,
+                       uint8_t *const planes[DTYPE_MAX_PLANES])
 {
     for (uint64_t i = 0; i < cols; i++) {
         quant_store_u16(planes[0] + 2 * i, f16_from_f32(values[i]));
@@ -37,7 +39,8 @@ static void decode_bf16(const uint8_t *const planes[DTYPE_MAX_PLANES], uint64_t 
     }
 }
 
-static void encode_bf16(const float *values, uint64_t cols, uint8_t *const planes[DTYPE_MAX_PLANES])
+static void encode_bf16(const float *values, const float *importance, uint64_t cols,
+                        uint8_t *const planes[DTYPE_MAX_PLANES])
 {
     for (uint64_t i = 0; i < cols; i++) {
         quant_store_u16(planes[0] + 2 * i, bf16_from_f32(values[i]));

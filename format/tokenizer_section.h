@@ -5,8 +5,7 @@
  * from the start of the section, which lies at a multiple of 8 bytes. Little-endian.
  *
  * What varies between families of tokenizers are values (kinds of model, alphabet and steps), not
- * the layout: SentencePiece BPE and unigram models add kinds, and fill the tables that are empty
- * for byte-level BPE.
+ * the layout: byte-level and SentencePiece BPE differ in the alphabet and in the steps around it.
  */
 #pragma once
 
@@ -27,8 +26,8 @@
 #define TOKENIZER_SECTION_MAX_EXTRA 16u /* ids that the post-processor adds on one side */
 
 enum tokenizer_section_model {
-    TOKENIZER_SECTION_BPE = 1, /* merges by rank */
-    TOKENIZER_SECTION_UNIGRAM = 2,
+    TOKENIZER_SECTION_BPE = 1,     /* merges by rank */
+    TOKENIZER_SECTION_UNIGRAM = 2, /* reserved */
 };
 
 enum tokenizer_section_alphabet {
@@ -49,6 +48,8 @@ enum tokenizer_section_token_flag {
     TOKENIZER_SECTION_TOKEN_ADDED = 1 << 1, /* found in the text before the model sees it */
     TOKENIZER_SECTION_TOKEN_SPECIAL = 1 << 2,
     TOKENIZER_SECTION_TOKEN_STOP = 1 << 3, /* generation ends after it */
+    /* A step of merging only: where one is left at the end, it falls apart again. */
+    TOKENIZER_SECTION_TOKEN_UNUSED = 1 << 4,
 };
 
 /* Flags of a match (an added token as it is searched for in the text). */
@@ -61,11 +62,14 @@ enum tokenizer_section_match_flag {
 
 enum tokenizer_section_normalizer {
     TOKENIZER_SECTION_NFC = 1,
+    TOKENIZER_SECTION_PREPEND = 2, /* `text` before every text that is not empty */
+    TOKENIZER_SECTION_REPLACE = 3, /* each `text` becomes `replacement` */
 };
 
 enum tokenizer_section_pre_tokenizer {
     TOKENIZER_SECTION_SPLIT = 1,        /* text: pattern; flags: what becomes a piece */
     TOKENIZER_SECTION_PREFIX_SPACE = 2, /* one space before a piece that does not start with one */
+    TOKENIZER_SECTION_METASPACE = 3,    /* spaces become `text`; flags: where more of it stands */
 };
 
 enum tokenizer_section_split_flag {
@@ -73,8 +77,15 @@ enum tokenizer_section_split_flag {
     TOKENIZER_SECTION_KEEP_GAPS = 1 << 1, /* the text between matches */
 };
 
+enum tokenizer_section_metaspace_flag {
+    TOKENIZER_SECTION_METASPACE_ALWAYS = 1 << 0, /* before a piece that does not start with it */
+    TOKENIZER_SECTION_METASPACE_FIRST = 1 << 1,  /* ... and that begins the whole text */
+    TOKENIZER_SECTION_METASPACE_SPLIT = 1 << 2,  /* a piece begins at each of them */
+};
+
 enum tokenizer_section_decoder {
-    TOKENIZER_SECTION_BYTE_MAP = 1, /* a token adds its `raw` bytes */
+    TOKENIZER_SECTION_RAW = 1,         /* a token adds its `raw` bytes */
+    TOKENIZER_SECTION_STRIP_START = 2, /* a whole text that begins with `text` loses it there */
 };
 
 /* A table of `count` records. An empty table has offset 0. */
@@ -113,7 +124,7 @@ struct tokenizer_section_step {
     uint32_t kind; /* of the list it stands in */
     uint32_t flags;
     struct tokenizer_section_text text;
-    struct tokenizer_section_text replacement; /* empty for the kinds of version 1 */
+    struct tokenizer_section_text replacement;
 };
 
 struct tokenizer_section {
@@ -129,7 +140,8 @@ struct tokenizer_section {
     struct tokenizer_section_table tokens; /* tokenizer_section_token by id: highest id + 1 rows */
     /* uint32_t: ids of the model's vocabulary, ascending by text (bytes compared as unsigned) */
     struct tokenizer_section_table sorted;
-    /* uint32_t[256]: id of the token that is this one byte, or NO_ID. Empty for CHARACTERS. */
+    /* uint32_t[256]: id of the token that is this one byte, or NO_ID. Empty for CHARACTERS without
+     * BYTE_FALLBACK. */
     struct tokenizer_section_table byte_tokens;
     /* uint32_t, one more than tokens: merges [merge_starts[id], merge_starts[id + 1]) have id on
      * their left. Empty if there are no merges. */
@@ -144,7 +156,8 @@ struct tokenizer_section {
     struct tokenizer_section_table decoder;       /* tokenizer_section_step */
     struct tokenizer_section_table prefix; /* uint32_t: ids the post-processor puts before a text */
     struct tokenizer_section_table suffix; /* uint32_t: ... and after it */
-    struct tokenizer_section_table scores; /* double by id: unigram models; empty in BPE */
+    /* double by id: of a SentencePiece vocabulary that came with scores; encoding goes by ranks */
+    struct tokenizer_section_table scores;
 };
 
 _Static_assert(sizeof(struct tokenizer_section) == 32 + 14 * 16, "no padding");

@@ -1,15 +1,18 @@
 #include "format/write_file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PIECE (1u << 30) /* bytes in one write; Linux takes no more than 2 GiB */
-#define ATTEMPTS 10000   /* temporary names tried: other writers, and what crashed ones left */
+#define PIECE (1u << 30)    /* bytes in one write; Linux takes no more than 2 GiB */
+#define STRETCH (32u << 20) /* bytes after which the disk is set to work */
+#define ATTEMPTS 10000      /* temporary names tried: other writers, and what crashed ones left */
 
 static const char *reason(int number)
 {
@@ -36,7 +39,9 @@ static void drop(struct write_file *file)
 {
     if (file->descriptor >= 0) {
         close(file->descriptor);
-        unlink(file->temporary);
+        if (!file->planned) {
+            unlink(file->temporary);
+        }
         file->descriptor = -1;
     }
 }
@@ -82,6 +87,25 @@ bool write_file_open(struct write_file *file, const char *path, struct error *er
     return true;
 }
 
+bool write_file_open_planned(struct write_file *file, const char *path, struct error *err)
+{
+    *file = (struct write_file){.descriptor = -1, .path = strdup(path), .planned = true};
+    if (file->path) {
+        file->descriptor = memfd_create("planned", MFD_CLOEXEC);
+    }
+    if (file->descriptor < 0) {
+        write_file_abort(file);
+        return error_set(err, "out of memory while planning for %s", path);
+    }
+    return true;
+}
+
+void write_file_skip(struct write_file *file, uint64_t bytes)
+{
+    assert(file->planned);
+    file->bytes += bytes;
+}
+
 static bool write_at(struct write_file *file, uint64_t offset, const void *data, uint64_t bytes,
                      struct error *err)
 {
@@ -108,6 +132,13 @@ bool write_file_append(struct write_file *file, const void *data, uint64_t bytes
         return false;
     }
     file->bytes += bytes;
+    if (file->bytes - file->begun >= STRETCH && !file->planned) {
+        /* The disk works from now on, and not only when the file is synced at the end. Whether it
+         * does is no matter of success. */
+        sync_file_range(file->descriptor, (off_t)file->begun, (off_t)(file->bytes - file->begun),
+                        SYNC_FILE_RANGE_WRITE);
+        file->begun = file->bytes;
+    }
     return true;
 }
 
@@ -115,6 +146,10 @@ bool write_file_align(struct write_file *file, uint64_t alignment, struct error 
 {
     static const uint8_t zeros[4096];
     uint64_t missing = -file->bytes & (alignment - 1);
+    if (file->planned) {
+        write_file_skip(file, missing);
+        return is_open(file, err);
+    }
     while (missing > 0) {
         uint64_t piece = missing < sizeof(zeros) ? missing : sizeof(zeros);
         if (!write_file_append(file, zeros, piece, err)) {

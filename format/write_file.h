@@ -16,9 +16,17 @@ struct write_file {
     uint64_t bytes; /* written so far */
     char *path;     /* the final name, owned */
     char *temporary;
+    uint64_t begun; /* bytes whose way to the disk has begun */
+    bool planned;   /* has no name and no place on a disk */
 };
 
 bool write_file_open(struct write_file *file, const char *path, struct error *err);
+/* A file in memory without a name; what is skipped takes none. `path` is for messages. It cannot be
+ * committed: its descriptor is to be used. */
+bool write_file_open_planned(struct write_file *file, const char *path, struct error *err);
+/* Of a planned file: bytes that read as zero. */
+void write_file_skip(struct write_file *file, uint64_t bytes);
+
 bool write_file_append(struct write_file *file, const void *data, uint64_t bytes,
                        struct error *err);
 /* Zeros up to a multiple of alignment (a power of two). */

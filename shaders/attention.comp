@@ -1,15 +1,16 @@
-/* Causal attention: y[t][h] = sum over j <= position + t of p[j] v[j][h'], where j is a cache row,
- * p = softmax over j of (scale q[t][h] . k[j][h']), and h' = h / (heads / kv_heads).
+/* Causal attention: y[t][h] = sum over j of p[j] v[j][h'], where j are the cache rows that token t
+ * sees: i - window < j <= i = position + t (no window: 0 <= j); p = softmax over j of (scale
+ * q[t][h] . k[j][h']), with the sink of head h as one more logit; and h' = h / (heads / kv_heads).
  *
  * A query is one head of one token. Work-group (x, y, z) has kv head x and QUERIES of its queries,
  * number QUERIES (y + z * groups of y) and on, counted token by token, so that they share what is
- * read of the caches. It walks the cache rows GROUP_SIZE at a time, with a running maximum and sum
- * (Milakov & Gimelshein 2018):
+ * read of the caches. It walks the rows that one of them sees, GROUP_SIZE at a time
+ * (lib/softmax.glsl):
  *   scores   invocation i has row i of the block, and its scores with all queries;
  *   values   invocation i has four dimensions of v, and every SHARES-th row of the block.
  * The shares are added at the end. HEAD_DIM <= 4 GROUP_SIZE; heads is a multiple of kv_heads;
- * fastest if HEAD_DIM is a multiple of 4. Shared memory: QUERIES (4 HEAD_DIM + 8 GROUP_SIZE) + 16
- * GROUP_SIZE bytes.
+ * QUERIES <= GROUP_SIZE, so that every query sees a row of the first block; fastest if HEAD_DIM is
+ * a multiple of 4. Shared memory: QUERIES (4 HEAD_DIM + 8 GROUP_SIZE) + 16 GROUP_SIZE bytes.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -21,9 +22,10 @@ layout(constant_id = 1) const uint HEAD_DIM = 128u;
 layout(constant_id = 2) const uint QUERIES = 1u;
 layout(local_size_x_id = 0, local_size_x = 128) in;
 
+#include "lib/softmax.glsl"
+
 #define HEAD_FOURS ((HEAD_DIM + 3u) / 4u)
 #define SHARES (GROUP_SIZE / HEAD_FOURS)
-#define LOWEST (-3.402823466e38)
 
 layout(push_constant) uniform push
 {
@@ -31,57 +33,65 @@ layout(push_constant) uniform push
 };
 
 shared vec4 queries[QUERIES * HEAD_FOURS];
-shared float weights[QUERIES * GROUP_SIZE];
-shared float reduced[QUERIES * GROUP_SIZE];
 shared vec4 share_values[GROUP_SIZE];
 
-/* Index of this work-group's query i in q and y; past the last query, that of the last. */
-uint query_offset(uint first, uint i, out uint token)
+/* Token and head of this work-group's query i; past the last query, those of the last. */
+void query_find(uint first, uint i, out uint token, out uint head)
 {
     uint per_token = args.heads / args.kv_heads;
     uint query = min(first + i, args.step.n_tokens * per_token - 1u);
     token = query / per_token;
-    return (token * args.heads + gl_WorkGroupID.x * per_token + query % per_token) * HEAD_DIM;
+    head = gl_WorkGroupID.x * per_token + query % per_token;
 }
 
-/* reduced[i * GROUP_SIZE] = maximum or sum of query i's values in `reduced`. */
-void reduce_queries(bool maximum)
+/* Where query i begins in q and y. */
+uint query_offset(uint first, uint i)
 {
-    uint me = gl_LocalInvocationIndex;
-    barrier();
-    for (uint live = GROUP_SIZE; live > 1u;) {
-        uint upper = (live + 1u) / 2u;
-        if (me + upper < live) {
-            for (uint i = 0u; i < QUERIES; i++) {
-                uint at = i * GROUP_SIZE + me;
-                float a = reduced[at];
-                float b = reduced[at + upper];
-                reduced[at] = maximum ? max(a, b) : a + b;
-            }
-        }
-        live = upper;
-        barrier();
-    }
+    uint token;
+    uint head;
+    query_find(first, i, token, head);
+    return (token * args.heads + head) * HEAD_DIM;
+}
+
+/* Cache rows [begin, end) that query i sees. */
+void query_rows(uint first, uint i, out uint begin, out uint end)
+{
+    uint token;
+    uint head;
+    query_find(first, i, token, head);
+    end = min(args.step.position + token + 1u, args.capacity);
+    begin = args.window != 0u && end > args.window ? end - args.window : 0u;
 }
 
 void load_queries(uint first)
 {
     for (uint item = gl_LocalInvocationIndex; item < QUERIES * HEAD_FOURS; item += GROUP_SIZE) {
-        uint token;
-        uint offset = query_offset(first, item / HEAD_FOURS, token);
+        uint offset = query_offset(first, item / HEAD_FOURS);
         queries[item] = row_load4(args.q, offset, HEAD_DIM, item % HEAD_FOURS * 4u) * args.scale;
     }
 }
 
-/* Scores of cache row `row` with every query, LOWEST where the query may not see it. */
-void score_row(uint row, uint first, out float scores[QUERIES])
+/* A running softmax of no rows, or of the sink alone: then one invocation has it in its share. */
+void begin_softmax(uint first, out float maxima[QUERIES], out float sums[QUERIES])
 {
-    uint token;
-    query_offset(first, QUERIES - 1u, token);
+    bool sinks = uvec2(args.sinks) != uvec2(0u);
+    for (uint i = 0u; i < QUERIES; i++) {
+        uint token;
+        uint head;
+        query_find(first, i, token, head);
+        maxima[i] = sinks ? max(args.sinks.v[head], LOWEST) : LOWEST;
+        sums[i] = sinks && gl_LocalInvocationIndex == 0u ? 1.0 : 0.0;
+    }
+}
+
+/* Scores of cache row `row`, below `end`, with every query, LOWEST where the query does not see it.
+ */
+void score_row(uint row, uint end, uint first, out float scores[QUERIES])
+{
     for (uint i = 0u; i < QUERIES; i++) {
         scores[i] = 0.0;
     }
-    if (row <= args.step.position + token) {
+    if (row < end) {
         uint k = (row * args.kv_heads + gl_WorkGroupID.x) * HEAD_DIM;
         for (uint four = 0u; four < HEAD_FOURS; four++) {
             vec4 k4 = cache_load4(args.k_cache, k, HEAD_DIM, four * 4u);
@@ -91,85 +101,81 @@ void score_row(uint row, uint first, out float scores[QUERIES])
         }
     }
     for (uint i = 0u; i < QUERIES; i++) {
-        query_offset(first, i, token);
-        scores[i] = row <= args.step.position + token ? scores[i] : LOWEST;
+        uint query_begin;
+        uint query_end;
+        query_rows(first, i, query_begin, query_end);
+        scores[i] = row >= query_begin && row < query_end ? scores[i] : LOWEST;
     }
+}
+
+/* y of this work-group's query i from the shares of all invocations. */
+void write_query(uint first, uint i, vec4 values)
+{
+    uint share = gl_LocalInvocationIndex / HEAD_FOURS;
+    uint four = gl_LocalInvocationIndex % HEAD_FOURS;
+    share_values[gl_LocalInvocationIndex] = values;
+    barrier();
+    if (share == 0u && first + i < args.step.n_tokens * (args.heads / args.kv_heads)) {
+        vec4 sum = share_values[four];
+        for (uint s = 1u; s < SHARES; s++) {
+            sum += share_values[s * HEAD_FOURS + four];
+        }
+        sum /= softmax_total(i);
+        uint offset = query_offset(first, i) + four * 4u;
+        for (uint d = 0u; d < min(HEAD_DIM - four * 4u, 4u); d++) {
+            args.y.v[offset + d] = sum[d];
+        }
+    }
+    barrier();
 }
 
 void main()
 {
-    uint per_token = args.heads / args.kv_heads;
     uint first = (gl_WorkGroupID.z * gl_NumWorkGroups.y + gl_WorkGroupID.y) * QUERIES;
-    uint n_queries = args.step.n_tokens * per_token;
-    if (first >= n_queries) {
+    if (first >= args.step.n_tokens * (args.heads / args.kv_heads)) {
         return;
     }
     uint me = gl_LocalInvocationIndex;
     uint share = me / HEAD_FOURS;
     uint four = me % HEAD_FOURS;
-    uint last_token = min(first + QUERIES, n_queries) - 1u;
-    last_token /= per_token;
-    uint rows = min(args.step.position + last_token + 1u, args.capacity);
+    uint begin;
+    uint end;
+    uint unused;
+    query_rows(first, 0u, begin, unused);
+    query_rows(first, QUERIES - 1u, unused, end);
 
     load_queries(first);
     float maxima[QUERIES];
     float sums[QUERIES];
     vec4 values[QUERIES];
+    begin_softmax(first, maxima, sums);
     for (uint i = 0u; i < QUERIES; i++) {
-        maxima[i] = LOWEST;
-        sums[i] = 0.0;
         values[i] = vec4(0.0);
     }
     barrier();
-    for (uint block = 0u; block < rows; block += GROUP_SIZE) {
+    for (uint block = begin; block < end; block += GROUP_SIZE) {
         float scores[QUERIES];
-        score_row(block + me, first, scores);
+        float shrinks[QUERIES];
+        score_row(block + me, end, first, scores);
+        softmax_block(scores, maxima, sums, shrinks);
         for (uint i = 0u; i < QUERIES; i++) {
-            reduced[i * GROUP_SIZE + me] = scores[i];
+            values[i] *= shrinks[i];
         }
-        reduce_queries(true);
-        for (uint i = 0u; i < QUERIES; i++) {
-            float maximum = max(maxima[i], reduced[i * GROUP_SIZE]);
-            float shrink = exp(maxima[i] - maximum);
-            float weight = exp(scores[i] - maximum);
-            weights[i * GROUP_SIZE + me] = weight;
-            sums[i] = sums[i] * shrink + weight;
-            values[i] *= shrink;
-            maxima[i] = maximum;
-        }
-        barrier();
-        uint live = min(rows - block, GROUP_SIZE);
+        uint live = min(end - block, GROUP_SIZE);
         if (share < SHARES) {
             for (uint j = share; j < live; j += SHARES) {
                 uint v = ((block + j) * args.kv_heads + gl_WorkGroupID.x) * HEAD_DIM;
                 vec4 v4 = cache_load4(args.v_cache, v, HEAD_DIM, four * 4u);
                 for (uint i = 0u; i < QUERIES; i++) {
-                    values[i] += weights[i * GROUP_SIZE + j] * v4;
+                    values[i] += softmax_weights[i * GROUP_SIZE + j] * v4;
                 }
             }
         }
         barrier();
     }
 
+    softmax_finish(sums);
     for (uint i = 0u; i < QUERIES; i++) {
-        reduced[i * GROUP_SIZE + me] = sums[i];
-    }
-    reduce_queries(false);
-    for (uint i = 0u; i < QUERIES; i++) {
-        share_values[me] = values[i];
-        barrier();
-        if (share == 0u && first + i < n_queries) {
-            vec4 sum = share_values[four];
-            for (uint s = 1u; s < SHARES; s++) {
-                sum += share_values[s * HEAD_FOURS + four];
-            }
-            sum /= reduced[i * GROUP_SIZE];
-            uint token;
-            uint offset = query_offset(first, i, token) + four * 4u;
-            for (uint d = 0u; d < min(HEAD_DIM - four * 4u, 4u); d++) {
-                args.y.v[offset + d] = sum[d];
-            }
-        }
-        barrier();
+        write_query(first, i, values[i]);
     }
 }

@@ -1,4 +1,4 @@
-/* parts[pair] = down h[pair] for all pairs of many tokens.
+/* parts[pair] = down h[pair] + bias for all pairs of many tokens.
  *
  * Work-group (x, y) makes the tile of rows 64 x ... and of the pairs of tile number y
  * (lib/expert_tile.glsl): it gathers their h, multiplies (lib/tile.glsl) and scatters to parts.
@@ -9,12 +9,26 @@
 #include "lib/types.glsl"
 #include "lib/tile.glsl"
 #include "lib/expert_tile.glsl"
+#include "lib/bias.glsl"
 
 layout(push_constant) uniform push
 {
     expert_down_args args;
 };
 
+/* Of four rows of an expert. */
+vec4 biases(uint expert, uint row)
+{
+    vec4 four = vec4(0.0);
+    for (uint i = 0u; i < 4u; i++) {
+        if (row + i < args.hidden) {
+            four[i] = bias_at(args.bias, expert * args.hidden + row + i);
+        }
+    }
+    return four;
+}
+
+/* Four rows of one pair. */
 void store(uint pair, uint row, vec4 rows)
 {
     for (uint i = 0u; i < 4u; i++) {
@@ -46,12 +60,14 @@ void main()
     tile_product(down, args.hidden, args.ffn, first_row, args.h, h_row, low, high);
 
     uint row = first_row + tile_row();
+    vec4 low_bias = biases(expert, row);
+    vec4 high_bias = biases(expert, row + 32u);
     for (uint j = 0u; j < 4u; j++) {
         uint place = begin + tile_vector() + j;
         if (place < end) {
             uint pair = args.pairs.v[place];
-            store(pair, row, low[j]);
-            store(pair, row + 32u, high[j]);
+            store(pair, row, low[j] + low_bias);
+            store(pair, row + 32u, high[j] + high_bias);
         }
     }
 }

@@ -1,4 +1,5 @@
-/* h[pair] = activation(gate x[t]) * (up x[t]), t = pair / top_k, for all pairs of many tokens.
+/* h[pair] = activation(gate x[t] + gate_bias, up x[t] + up_bias), t = pair / top_k, for all pairs of
+ * many tokens.
  *
  * Work-group (x, y) makes the tile of slab rows 64 x ... (32 gates and their ups, interleaved) and
  * of the pairs of tile number y (lib/expert_tile.glsl): it gathers their x, multiplies
@@ -11,21 +12,39 @@
 #include "lib/tile.glsl"
 #include "lib/expert_tile.glsl"
 #include "lib/activation.glsl"
+#include "lib/bias.glsl"
 
 layout(push_constant) uniform push
 {
     expert_gate_up_args args;
 };
 
-/* Four slab rows (gate, up, gate, up) of one pair. */
+/* Of four slab rows (gate, up, gate, up) of an expert. */
+vec4 biases(uint expert, uint row)
+{
+    uint bias_stride = (args.ffn + 3u) & ~3u; /* rows are padded to 16 bytes */
+    vec4 four = vec4(0.0);
+    for (uint i = 0u; i < 2u; i++) {
+        uint f = row / 2u + i;
+        if (f < args.ffn) {
+            four[2u * i] = bias_at(args.gate_bias, expert * bias_stride + f);
+            four[2u * i + 1u] = bias_at(args.up_bias, expert * bias_stride + f);
+        }
+    }
+    return four;
+}
+
+/* Those of one pair. */
 void store(uint pair, uint row, vec4 rows)
 {
     uint f = row / 2u;
     if (f < args.ffn) {
-        args.h.v[pair * args.ffn + f] = activate(args.activation, rows.x) * rows.y;
+        args.h.v[pair * args.ffn + f] =
+            activate(args.activation, rows.x, rows.y, args.limit, args.alpha);
     }
     if (f + 1u < args.ffn) {
-        args.h.v[pair * args.ffn + f + 1u] = activate(args.activation, rows.z) * rows.w;
+        args.h.v[pair * args.ffn + f + 1u] =
+            activate(args.activation, rows.z, rows.w, args.limit, args.alpha);
     }
 }
 
@@ -50,12 +69,14 @@ void main()
     tile_product(words(slab), args.ffn * 2u, args.hidden, first_row, args.x, x_row, low, high);
 
     uint row = first_row + tile_row();
+    vec4 low_bias = biases(expert, row);
+    vec4 high_bias = biases(expert, row + 32u);
     for (uint j = 0u; j < 4u; j++) {
         uint place = begin + tile_vector() + j;
         if (place < end) {
             uint pair = args.pairs.v[place];
-            store(pair, row, low[j]);
-            store(pair, row + 32u, high[j]);
+            store(pair, row, low[j] + low_bias);
+            store(pair, row + 32u, high[j] + high_bias);
         }
     }
 }

@@ -1,8 +1,8 @@
 /* Rows position + t of the caches = k[t], v[t].
  *
  * Invocation x of row y stores elements 2 x and 2 x + 1 of token y in both caches: two words of
- * f32, one of f16. kv_dim is even. Halves are rounded to nearest even here, because packHalf2x16
- * may round as it likes.
+ * f32, one of f16. k_dim and v_dim are even. Halves are rounded to nearest even here, because
+ * packHalf2x16 may round as it likes.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -54,16 +54,21 @@ void store_pair(words_written cache, uint pair, float first, float second)
 #error "no writer for this type of cache"
 #endif
 
+void store_columns(words cache, f32s x, uint dim, uint row, uint column)
+{
+    if (column < dim) {
+        uint i = gl_WorkGroupID.y * dim + column;
+        store_pair(words_written(uvec2(cache)), (row * dim + column) / 2u, x.v[i], x.v[i + 1u]);
+    }
+}
+
 void main()
 {
-    uint t = gl_WorkGroupID.y;
     uint column = gl_GlobalInvocationID.x * 2u;
-    uint row = args.step.position + t;
-    if (t >= args.step.n_tokens || column >= args.kv_dim || row >= args.capacity) {
+    uint row = args.step.position + gl_WorkGroupID.y;
+    if (gl_WorkGroupID.y >= args.step.n_tokens || row >= args.capacity) {
         return;
     }
-    uint i = t * args.kv_dim + column;
-    uint pair = (row * args.kv_dim + column) / 2u;
-    store_pair(words_written(uvec2(args.k_cache)), pair, args.k.v[i], args.k.v[i + 1u]);
-    store_pair(words_written(uvec2(args.v_cache)), pair, args.v.v[i], args.v.v[i + 1u]);
+    store_columns(args.k_cache, args.k, args.k_dim, row, column);
+    store_columns(args.v_cache, args.v, args.v_dim, row, column);
 }

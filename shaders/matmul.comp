@@ -1,4 +1,4 @@
-/* y[t] = W x[t] for many tokens: y[t][r] = sum over c of weight[r][c] x[t][c].
+/* y[t] = W x[t] + bias for many tokens: y[t][r] = sum over c of weight[r][c] x[t][c] + bias[r].
  *
  * Work-group (x, y) makes the tile of rows 64 x ... and tokens TILE_TOKENS y ... (lib/tile.glsl).
  * Any rows, cols and tokens.
@@ -7,11 +7,26 @@
 #extension GL_GOOGLE_include_directive : require
 #include "lib/types.glsl"
 #include "lib/tile.glsl"
+#include "lib/bias.glsl"
 
 layout(push_constant) uniform push
 {
     matmul_args args;
 };
+
+/* A row's products with four tokens. */
+void store(uint row, uint first_token, vec4 products)
+{
+    if (row >= args.rows) {
+        return;
+    }
+    products += bias_at(args.bias, row);
+    for (uint j = 0u; j < 4u; j++) {
+        if (first_token + j < args.step.n_tokens) {
+            args.y.v[(first_token + j) * args.rows + row] = products[j];
+        }
+    }
+}
 
 void main()
 {
@@ -28,15 +43,9 @@ void main()
     tile_product(args.weight, args.rows, args.cols, first_row, args.x, x_row, low, high);
 
     uint row = first_row + tile_row();
-    for (uint j = 0u; j < 4u; j++) {
-        uint t = first_token + tile_vector() + j;
-        for (uint i = 0u; i < 4u; i++) {
-            if (t < n && row + i < args.rows) {
-                args.y.v[t * args.rows + row + i] = low[j][i];
-            }
-            if (t < n && row + 32u + i < args.rows) {
-                args.y.v[t * args.rows + row + 32u + i] = high[j][i];
-            }
-        }
+    uint token = first_token + tile_vector();
+    for (uint i = 0u; i < 4u; i++) {
+        store(row + i, token, vec4(low[0][i], low[1][i], low[2][i], low[3][i]));
+        store(row + 32u + i, token, vec4(high[0][i], high[1][i], high[2][i], high[3][i]));
     }
 }

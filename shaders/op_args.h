@@ -26,9 +26,17 @@
 
 /* Score functions of the router (before top-k). */
 #define ROUTER_SOFTMAX 0
+#define ROUTER_SIGMOID 1
 
-/* Activations between gate/up and down. */
+/* What a group of experts is worth: its largest selection score (DeepSeek-V2), or the sum of its
+ * two largest (DeepSeek-V3). */
+#define ROUTER_GROUP_MAX 0
+#define ROUTER_GROUP_SUM_OF_2 1
+
+/* Activations between gate/up and down, of both: silu(gate) * up, or as gpt-oss has it
+ * (u + 1) * g * sigmoid(alpha * g), g = min(gate, limit), u = clamp(up, -limit, limit). */
 #define ACTIVATION_SILU 0
+#define ACTIVATION_SWIGLU_CLAMPED 1
 
 /* Most experts a router can choose from, and most it can choose. Bounds shared memory and stacks.
  */
@@ -55,14 +63,25 @@ struct rms_norm_args {
     U32 last_only;
 };
 
-/* y[t] = W x[t]. one_row: there is one row of x and y whatever n is (the head). */
+/* y[t] = W x[t] + bias. one_row: there is one row of x and y whatever n is (the head). */
 struct matmul_args {
     ADDRESS(step_buffer) step;
     ADDRESS(words) weight; /* [rows, cols], any dtype */
     ADDRESS(f32s) x;       /* (n or 1, cols) */
+    ADDRESS(f32s) bias;    /* (rows) or 0 */
     ADDRESS(f32s) y;       /* (n or 1, rows) */
     U32 rows, cols;
     U32 one_row;
+};
+
+/* y[t][h] = W_h x[t][h], W_h being rows [h * rows, (h + 1) * rows) of the weight (the per-head
+ * products of latent attention, DeepSeek-AI 2024). */
+struct head_matmul_args {
+    ADDRESS(step_buffer) step;
+    ADDRESS(words) weight; /* [heads * rows, cols], any dtype */
+    ADDRESS(f32s) x;       /* (n, heads, cols) */
+    ADDRESS(f32s) y;       /* (n, heads, rows) */
+    U32 heads, rows, cols;
 };
 
 /* y = a + b */
@@ -87,41 +106,74 @@ struct rope_args {
 };
 
 /* Row step.position + t of the caches = k[t], v[t], stored as the op's dtype (f32 or f16).
- * kv_dim is even. */
+ * k_dim and v_dim are even. */
 struct kv_store_args {
     ADDRESS(step_buffer) step;
-    ADDRESS(f32s) k;        /* (n, kv_dim) */
-    ADDRESS(f32s) v;        /* (n, kv_dim) */
-    ADDRESS(words) k_cache; /* (capacity, kv_dim) of dtype, rows not padded */
-    ADDRESS(words) v_cache; /* (capacity, kv_dim) of dtype */
-    U32 kv_dim, capacity;
+    ADDRESS(f32s) k;        /* (n, k_dim) */
+    ADDRESS(f32s) v;        /* (n, v_dim) */
+    ADDRESS(words) k_cache; /* (capacity, k_dim) of dtype, rows not padded */
+    ADDRESS(words) v_cache; /* (capacity, v_dim) of dtype */
+    U32 k_dim, v_dim, capacity;
 };
 
-/* Causal attention: token t sees cache rows 0 .. step.position + t.
- * y[t][h] = sum_j softmax_j(q[t][h] . k[j][h'] * scale) v[j][h'], h' = h / (heads / kv_heads)
- * (Vaswani et al. 2017; grouped queries, Ainslie et al. 2023). The op's dtype is the caches'. */
+/* Causal attention: the token at position i sees cache rows j <= i; with a window only those with
+ * i - window < j. y[t][h] = sum_j p_j v[j][h'], p = softmax_j(q[t][h] . k[j][h'] * scale), h' = h /
+ * (heads / kv_heads) (Vaswani et al. 2017; grouped queries, Ainslie et al. 2023; windows, Beltagy
+ * et al. 2020). sinks: one more logit a head, not scaled, whose probability is dropped (gpt-oss;
+ * Xiao et al. 2023). Rows that no token sees are not read. The op's dtype is the caches'. */
 struct attention_args {
     ADDRESS(step_buffer) step;
     ADDRESS(f32s) q;        /* (n, heads, head_dim) */
     ADDRESS(words) k_cache; /* (capacity, kv_heads, head_dim) of dtype */
     ADDRESS(words) v_cache; /* (capacity, kv_heads, head_dim) of dtype */
+    ADDRESS(f32s) sinks;    /* (heads) or 0 */
     ADDRESS(f32s) y;        /* (n, heads, head_dim) */
     U32 heads, kv_heads, head_dim, capacity;
+    U32 window; /* 0: none */
     F32 scale;
 };
 
-/* Logits = weight x; probabilities by `score` over all experts; the top_k largest (ties: the lower
- * expert first), in descending order; if normalise, divided by their sum; times scale.
- * Source: Qwen3-MoE, Mixtral (Jiang et al. 2024). A NaN logit counts as minus infinity. */
+/* Most dimensions of a latent and of the rotary key beside it. Bounds shared memory. */
+#define ATTENTION_LATENT_MAX_RANK 1024
+#define ATTENTION_LATENT_MAX_ROPE 256
+
+/* Latent attention in absorbed form (DeepSeek-AI 2024): all heads share one cached latent and one
+ * rotary key a position. y[t][h] = sum_j p_j latent[j], p = softmax_j((q[t][h] . latent[j] +
+ * q_rope[t][h] . k_rope[j]) * scale) over j <= step.position + t. The op's dtype is the caches'. */
+struct attention_latent_args {
+    ADDRESS(step_buffer) step;
+    ADDRESS(f32s) q;             /* (n, heads, rank): already through the key's up-projection */
+    ADDRESS(f32s) q_rope;        /* (n, heads, rope_dim) */
+    ADDRESS(words) latent_cache; /* (capacity, rank) of dtype, rows not padded */
+    ADDRESS(words) rope_cache;   /* (capacity, rope_dim) of dtype */
+    ADDRESS(f32s) y;             /* (n, heads, rank) */
+    U32 heads, rank, rope_dim, capacity;
+    F32 scale;
+};
+
+/* Logits = weight x + bias, NaN counting as minus infinity; probabilities by `score` over all
+ * experts; selection score = probability + correction (NaN again minus infinity). With n_groups > 1
+ * only the experts of the top_groups best groups remain (groups are n_experts / n_groups
+ * neighbours, worth `group_score`; ties: the lower group first). The top_k largest selection scores
+ * of those are chosen (ties: the lower expert first), in descending order. Weights are the
+ * probabilities, without the correction; if normalise, divided by their sum + 1e-20; times scale.
+ * Without a correction experts are compared by their logits, which are ordered as the probabilities
+ * are but do not round to equal ones. If no logit is a number, the weights are NaN: a broken model
+ * shows itself. One expert with ROUTER_SIGMOID is the gate of a shared expert.
+ * Sources: Qwen3-MoE, Mixtral (Jiang et al. 2024), DeepSeek-V2 and V3 (DeepSeek-AI 2024), gpt-oss.
+ */
 struct router_args {
     ADDRESS(step_buffer) step;
-    ADDRESS(f32s) x;       /* (n, hidden) */
-    ADDRESS(f32s) weight;  /* (n_experts, hidden) f32, rows not padded */
-    ADDRESS(u32s) ids;     /* (n, top_k) */
-    ADDRESS(f32s) weights; /* (n, top_k) */
+    ADDRESS(f32s) x;          /* (n, hidden) */
+    ADDRESS(f32s) weight;     /* (n_experts, hidden) f32, rows not padded */
+    ADDRESS(f32s) bias;       /* (n_experts) or 0 */
+    ADDRESS(f32s) correction; /* (n_experts) or 0 */
+    ADDRESS(u32s) ids;        /* (n, top_k) */
+    ADDRESS(f32s) weights;    /* (n, top_k) */
     U32 hidden, n_experts, top_k;
     U32 score, normalise;
     F32 scale;
+    U32 n_groups, top_groups, group_score;
 };
 
 /* Sorts the n * top_k (token, slot) pairs by expert, stably, so that a grouped matrix product can
@@ -134,24 +186,29 @@ struct expert_group_args {
     U32 n_experts, top_k;
 };
 
-/* For every pair: h[pair] = activation(gate x[t]) * (up x[t]), t = pair / top_k (SwiGLU, Shazeer
- * 2020). The slab of expert ids[pair] begins with the gate/up matrix, [2 ffn, hidden], rows
- * interleaved gate 0, up 0, gate 1, ... Lists made for one token have no offsets and pairs (address
- * 0) and need none. */
+/* For every pair whose expert is here (slabs[e] != 0): h[pair] = activation(gate x[t] +
+ * gate_bias[e], up x[t] + up_bias[e]), e = ids[pair], t = pair / top_k (SwiGLU, Shazeer 2020). The
+ * h of other pairs is left alone: another op of the list computes them (experts of a layer may
+ * differ in type). The slab begins with the gate/up matrix, [2 ffn, hidden], rows interleaved gate
+ * 0, up 0, gate 1, ... Lists made for one token have no offsets and pairs (address 0) and need
+ * none. */
 struct expert_gate_up_args {
     ADDRESS(step_buffer) step;
-    ADDRESS(addresses) slabs; /* (n_experts) 64-bit addresses; 0 = not here, never chosen */
+    ADDRESS(addresses) slabs; /* (n_experts) 64-bit addresses; 0 = not here */
     ADDRESS(u32s) ids;        /* (n, top_k) */
     ADDRESS(f32s) x;          /* (n, hidden) */
     ADDRESS(u32s) offsets;    /* (n_experts + 1) or 0 */
     ADDRESS(u32s) pairs;      /* (n * top_k) or 0 */
+    ADDRESS(f32s) gate_bias;  /* [n_experts, ffn] f32 as in format/dtype.h, or 0; both or neither */
+    ADDRESS(f32s) up_bias;    /* [n_experts, ffn] f32, or 0 */
     ADDRESS(f32s) h;          /* (n * top_k, ffn) */
     U32 hidden, ffn, n_experts, top_k;
     U32 activation;
+    F32 limit, alpha; /* of ACTIVATION_SWIGLU_CLAMPED: 7 and 1.702 in gpt-oss */
 };
 
-/* For every pair: parts[pair] = down h[pair]; the down matrix, [hidden, ffn], lies down_offset
- * bytes into the slab of expert ids[pair]. */
+/* For every pair whose expert is here: parts[pair] = down h[pair] + bias[e], e = ids[pair]; other
+ * pairs are left alone. The down matrix, [hidden, ffn], lies down_offset bytes into the slab. */
 struct expert_down_args {
     ADDRESS(step_buffer) step;
     ADDRESS(addresses) slabs; /* (n_experts) */
@@ -159,6 +216,7 @@ struct expert_down_args {
     ADDRESS(f32s) h;          /* (n * top_k, ffn) */
     ADDRESS(u32s) offsets;    /* (n_experts + 1) or 0 */
     ADDRESS(u32s) pairs;      /* (n * top_k) or 0 */
+    ADDRESS(f32s) bias;       /* (n_experts, hidden) rows not padded, or 0 */
     ADDRESS(f32s) parts;      /* (n * top_k, hidden) */
     U32 hidden, ffn, n_experts, top_k;
     U32 down_offset; /* bytes, a multiple of 16 */
@@ -180,6 +238,19 @@ struct argmax_args {
     ADDRESS(f32s) x;  /* (1, dim) */
     ADDRESS(u32s) id; /* (1) */
     U32 dim;
+};
+
+/* Activation statistics (importance weights of quantisation). For every (token, slot) pair whose
+ * group is g = ids[pair]: sums[g][c] += x[row][c]^2 and counts[g] += 1; row is the pair's token, or
+ * the pair itself if x_per_pair (the input of down). Without ids every token is one pair of group 0
+ * and top_k is 1. Accumulates over runs; a column is added up in the order of the pairs. */
+struct observe_args {
+    ADDRESS(step_buffer) step;
+    ADDRESS(f32s) x;      /* (n, dim), or (n * top_k, dim) if x_per_pair */
+    ADDRESS(u32s) ids;    /* (n, top_k) or 0 */
+    ADDRESS(f32s) sums;   /* (n_groups, dim), read and written */
+    ADDRESS(f32s) counts; /* (n_groups), read and written */
+    U32 dim, n_groups, top_k, x_per_pair;
 };
 
 #endif

@@ -104,11 +104,16 @@ const char *check_temp_dir(void)
 
 const char *check_path(const char *folder, const char *name)
 {
-    static char paths[64][4096];
-    static unsigned next;
-    char *path = paths[next++ % 64];
-    snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
-    return path;
+    static struct kept {
+        struct kept *next;
+        char path[];
+    } * all; /* so that none counts as a leak */
+    size_t bytes = strlen(folder) + strlen(name) + 2;
+    struct kept *kept = malloc(sizeof(*kept) + bytes);
+    snprintf(kept->path, bytes, "%s/%s", folder, name);
+    kept->next = all;
+    all = kept;
+    return kept->path;
 }
 
 const char *check_source_path(const char *name)

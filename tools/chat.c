@@ -1,5 +1,4 @@
 /* moxie chat: a conversation in the terminal, or line by line from a pipe. */
-#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -7,19 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tools/generate.h"
-#include "tools/line_input.h"
-
-struct chat {
-    struct engine_flags engine;
-    struct moxie_sampling sampling;
-    uint32_t limit;
-    bool slide;
-    const char *system;
-    struct generation generation;
-    struct moxie_message *messages; /* contents are owned */
-    size_t n_messages;
-};
+#include "tools/chat.h"
+#include "tools/message_input.h"
 
 static volatile sig_atomic_t interrupted;
 
@@ -27,230 +15,260 @@ static void on_interrupt(int signal_number)
 {
     (void)signal_number;
     interrupted = 1;
+    line_input_interrupt();
 }
 
-static const char help_text[] = "/help    this text\n"
-                                "/reset   forget the conversation\n"
-                                "/quit    leave (so does Ctrl-D)\n"
-                                "Ctrl-C   stops an answer\n";
-
-static bool add_message(struct chat *c, const char *role, const char *content)
+/* The oldest turns go; the session then holds the rest, the question and the answer so far. */
+static bool make_room(void *context, struct moxie_error *err)
 {
-    struct moxie_message *grown = realloc(c->messages, (c->n_messages + 1) * sizeof(*c->messages));
-    char *copy = strdup(content);
-    if (grown) {
-        c->messages = grown;
-    }
-    if (!grown || !copy) {
-        free(copy);
+    struct chat_answer *answer = context;
+    struct chat *chat = answer->chat;
+    size_t n = answer->ids.n / sizeof(uint32_t), messages = chat->history.n;
+    uint32_t *ids;
+    if (!chat_fit(chat, (const uint32_t *)answer->ids.at, n - 1, &ids, &n, err)) {
         return false;
     }
-    c->messages[c->n_messages++] = (struct moxie_message){role, copy};
-    return true;
+    bool ok = true;
+    if (chat->history.n < messages && n < moxie_context(chat->generation.session)) {
+        ok = generation_prompt(&chat->generation, ids, n, err);
+    }
+    free(ids);
+    return ok;
 }
 
-static void drop_messages(struct chat *c, size_t keep)
+static bool token(void *context, uint32_t id)
 {
-    while (c->n_messages > keep) {
-        free((void *)c->messages[--c->n_messages].content);
+    return chat_answer_token(context, id);
+}
+
+static void tell_end(const struct chat *chat, enum generation_end end)
+{
+    if (end == GENERATION_CONTEXT) {
+        fprintf(stderr,
+                "(the context of %" PRIu32
+                " tokens is full: /reset starts anew; --context N or --slide make room)\n",
+                moxie_context(chat->generation.session));
+    } else if (end == GENERATION_INTERRUPTED) {
+        fprintf(stderr, "(stopped)\n");
     }
 }
 
-static bool reset(struct chat *c)
+/* Evaluates the prompt and prints the answer. */
+static bool generate(struct chat *chat, struct chat_answer *answer, struct moxie_error *err)
 {
-    drop_messages(c, 0);
-    return !c->system || add_message(c, "system", c->system);
-}
-
-/* Forgets the oldest question and its answer, never the system's message or the question just
- * asked. */
-static bool drop_oldest_turn(struct chat *c)
-{
-    size_t first = c->system ? 1 : 0;
-    if (c->n_messages < first + 3) {
-        return false;
-    }
-    free((void *)c->messages[first].content);
-    free((void *)c->messages[first + 1].content);
-    c->n_messages -= 2;
-    memmove(c->messages + first, c->messages + first + 2,
-            (c->n_messages - first) * sizeof(*c->messages));
-    return true;
-}
-
-/* The conversation so far as tokens of the session; the longest beginning it already holds is
- * reused. */
-static bool evaluate(struct chat *c, struct moxie_error *err)
-{
-    uint32_t *ids, context = moxie_context(c->generation.session);
+    struct generation *g = &chat->generation;
+    uint32_t *ids, context = moxie_context(g->session);
     size_t n;
-    if (!moxie_chat_tokens(c->generation.model, c->messages, c->n_messages, true, &ids, &n, err)) {
+    if (!chat_fit(chat, NULL, 0, &ids, &n, err)) {
         return false;
-    }
-    while (n > context && c->slide && drop_oldest_turn(c)) {
-        moxie_free(ids);
-        if (!moxie_chat_tokens(c->generation.model, c->messages, c->n_messages, true, &ids, &n,
-                               err)) {
-            return false;
-        }
     }
     bool ok = false;
     if (n == 0) {
         snprintf(err->text, sizeof(err->text), "the chat template made an empty prompt");
     } else if (n > context) {
-        snprintf(err->text, sizeof(err->text),
-                 "the conversation has %zu tokens and the context holds %" PRIu32
-                 ": /reset starts anew; --context N or --slide make room",
-                 n, context);
-    } else {
-        ok = generation_prompt(&c->generation, ids, n, err);
+        snprintf(
+            err->text, sizeof(err->text),
+            "the question has %zu tokens with its system message and the context holds %" PRIu32
+            ": ask a shorter one, or start with a larger --context",
+            n, context);
+    } else if (generation_prompt(g, ids, n, err)) {
+        const struct generation_receiver receiver = {answer, token, make_room};
+        chat_answer_begin(answer, chat, ids, n);
+        enum generation_end end = generation_run(g, chat->limit, &receiver, err);
+        chat_answer_end(answer);
+        tell_end(chat, end);
+        if (end == GENERATION_ENOUGH) {
+            snprintf(err->text, sizeof(err->text), "not enough memory for the answer");
+        }
+        ok = end != GENERATION_FAILED && end != GENERATION_ENOUGH;
     }
-    moxie_free(ids);
+    free(ids);
     return ok;
 }
 
-/* One question and its answer. A failure is told and costs the question, not the conversation. */
-static bool answer(struct chat *c, const char *question)
+bool chat_reply(struct chat *chat)
 {
     struct moxie_error err;
-    char *text = NULL;
-    if (!add_message(c, "user", question)) {
-        tool_fail("chat", "not enough memory");
-        return false;
+    struct chat_answer answer = {0};
+    bool ok = generate(chat, &answer, &err);
+    if (ok && !chat_history_add(&chat->history, CHAT_ASSISTANT, text_buffer_text(&answer.answer),
+                                answer.thought.at)) {
+        snprintf(err.text, sizeof(err.text), "not enough memory for the answer");
+        ok = false;
     }
-    interrupted = 0;
-    if (!evaluate(c, &err)) {
-        tool_fail("chat", err.text);
-        drop_messages(c, c->n_messages - 1); /* the question */
-        return false;
-    }
-    enum generation_end end = generation_run(&c->generation, c->limit, &text, &err);
-    printf("\n");
-    if (end == GENERATION_FAILED) {
-        tool_fail("chat", err.text);
-    } else if (end == GENERATION_CONTEXT) {
-        fprintf(stderr,
-                "(the context of %" PRIu32
-                " tokens is full: /reset starts anew; --context N or --slide "
-                "make room)\n",
-                moxie_context(c->generation.session));
-    } else if (end == GENERATION_INTERRUPTED) {
-        fprintf(stderr, "(stopped)\n");
-    }
-    bool ok = end != GENERATION_FAILED && text && add_message(c, "assistant", text);
     if (!ok) {
-        drop_messages(c, c->n_messages - 1); /* the question */
+        tool_fail("chat", err.text);
+        chat_history_undo(&chat->history);
     }
-    free(text);
+    chat_answer_free(&answer);
     return ok;
 }
 
-/* Lines until the end of the input. Returns the exit code. */
-static int converse(struct chat *c)
+/* The text with everything that is no UTF-8 as U+FFFD; free it. NULL if memory runs out. */
+static char *valid_text(const char *text)
 {
-    bool terminal = isatty(STDIN_FILENO), ok = true;
-    struct line_input *input = line_input_create(terminal ? "> " : NULL);
-    if (!input || !reset(c)) {
-        line_input_destroy(&input);
+    size_t n = strlen(text);
+    struct moxie_text_stream stream = {0};
+    char *valid = n < SIZE_MAX / 8 ? malloc(3 * (n + 3) + 4) : NULL;
+    if (valid) {
+        size_t used = moxie_text_push(&stream, text, n, valid);
+        used += moxie_text_flush(&stream, valid + used);
+        valid[used] = 0;
+    }
+    return valid;
+}
+
+static bool take_message(struct chat *chat, const char *text, bool literal)
+{
+    char *valid = valid_text(text);
+    bool ok = true;
+    if (!valid) {
+        tool_fail("chat", "not enough memory");
+        ok = false;
+    } else if (valid[0] == '/' && !literal) {
+        ok = chat_command(chat, valid);
+    } else if (valid[strspn(valid, " \t\n")]) {
+        ok = chat_history_add(&chat->history, CHAT_USER, valid, NULL);
+        if (!ok) {
+            tool_fail("chat", "not enough memory");
+        }
+        ok = ok && chat_reply(chat);
+    }
+    free(valid);
+    fflush(stdout);
+    return ok;
+}
+
+/* Messages until the end of the input. Returns the exit code. */
+static int converse(struct chat *chat)
+{
+    struct message_input input;
+    bool ok = true;
+    if (!message_input_open(&input, chat->on_terminal)) {
+        message_input_close(&input);
         return tool_fail("chat", "not enough memory");
     }
-    for (;;) {
-        interrupted = 0;
+    while (!chat->quit) {
         enum line_status status;
-        const char *line = line_input_next(input, &status);
-        if (status == LINE_INTERRUPTED) {
-            printf("\n");
-            continue;
-        }
-        if (status != LINE_READ || strcmp(line, "/quit") == 0) {
+        interrupted = 0;
+        const char *text = message_input_next(&input, &status);
+        if (status == LINE_END) {
             break;
         }
-        if (strcmp(line, "/help") == 0) {
-            fputs(help_text, stdout);
-        } else if (strcmp(line, "/reset") == 0) {
-            ok = reset(c) && ok;
-        } else if (line[0] == '/') {
-            fprintf(stderr, "there is no command %s (/help lists them)\n", line);
-        } else if (line[strspn(line, " \t")]) {
-            ok = answer(c, line) && ok;
+        if (status == LINE_INTERRUPTED) {
+            printf("\n");
+        } else {
+            ok = take_message(chat, text, input.literal) && ok;
         }
-        fflush(stdout);
     }
-    if (terminal) {
+    if (chat->on_terminal && !chat->quit) {
         printf("\n");
     }
-    line_input_destroy(&input);
-    return terminal || ok ? 0 : EXIT_FAILED;
+    message_input_close(&input);
+    return chat->on_terminal || ok ? 0 : EXIT_FAILED;
 }
 
 static void greet(struct moxie_model *model)
 {
     struct moxie_model_info info;
     moxie_model_info(model, &info);
-    if (isatty(STDIN_FILENO)) {
-        printf("%s on %s. /help lists commands, Ctrl-D leaves.\n",
-               info.name[0] ? info.name : info.architecture, info.device);
-    }
+    printf("%s on %s. /help lists commands, Ctrl-D leaves.\n",
+           info.name[0] ? info.name : info.architecture, info.device);
 }
 
-static int chat(struct chat *c, const char *path)
+static bool set_system(struct chat *chat, const char *system)
+{
+    char *valid = system ? valid_text(system) : NULL;
+    bool ok = !system || (valid && chat_history_set_system(&chat->history, valid));
+    free(valid);
+    return ok;
+}
+
+static int chat_with(struct chat *chat, const char *path, const char *system)
 {
     struct moxie_error err;
     bool done = false;
     int status = EXIT_FAILED;
     struct moxie_session *session = NULL;
-    struct moxie_model *model = open_model("chat", path, &c->engine);
+    struct moxie_model *model = open_model("chat", path, &chat->engine);
     if (!model) {
         return EXIT_FAILED;
     }
-    session = open_session("chat", model, &c->engine, &done);
+    session = open_session("chat", model, &chat->engine, &done);
     if (!session) {
         status = done ? 0 : EXIT_FAILED;
-    } else if (!generation_init(&c->generation, model, session, &c->sampling, &err)) {
+    } else if (!generation_init(&chat->generation, model, session, &chat->sampling, &err)) {
         status = tool_fail("chat", err.text);
+    } else if (!set_system(chat, system)) {
+        status = tool_fail("chat", "not enough memory");
     } else {
-        c->generation.stop = &interrupted;
-        c->generation.slide = c->slide;
+        chat->generation.stop = &interrupted;
+        chat->generation.slide = chat->slide;
+        chat->on_terminal = isatty(STDIN_FILENO);
         struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: reading returns */
         sigaction(SIGINT, &action, NULL);
-        greet(model);
-        status = converse(c);
+        if (chat->on_terminal) {
+            greet(model);
+        }
+        chat_learn_template(chat);
+        status = converse(chat);
     }
-    drop_messages(c, 0);
-    free(c->messages);
-    generation_free(&c->generation);
+    chat_history_free(&chat->history);
+    generation_free(&chat->generation);
     moxie_session_destroy(&session);
     close_model("chat", &model);
     return status;
 }
 
+static bool parse_think(const char *text, enum think_mode *mode)
+{
+    static const char *const names[] = {
+        [THINK_SHOW] = "show", [THINK_HIDE] = "hide", [THINK_OFF] = "off"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *mode = (enum think_mode)i;
+            return true;
+        }
+    }
+    fprintf(stderr, "moxie: --think cannot be \"%s\"; it is show, hide or off\n", text);
+    return false;
+}
+
 int tool_chat(int argc, char **argv)
 {
-    struct chat c = {
+    const char *think = "show", *system = NULL;
+    struct chat chat = {
         .engine = {.model = moxie_options_defaults(), .session = moxie_session_defaults()},
         .sampling = moxie_sampling_defaults(),
         .limit = UINT32_MAX};
-    c.sampling.seed = seed_from_clock();
+    chat.sampling.seed = seed_from_clock();
     const struct option options[] = {
-        {"--system", "-s", OPTION_TEXT, &c.system, "TEXT", "what the model is told before it all"},
-        {"-n", "--predict", OPTION_U32, &c.limit, "N",
-         "most tokens of an answer (default: until the model stops)"},
-        {"--slide", NULL, OPTION_FLAG, &c.slide, NULL,
-         "when the context is full drop the oldest half and go on"},
-        SAMPLING_OPTIONS(&c.sampling),
-        DEVICE_OPTIONS(&c.engine),
-        SESSION_OPTIONS(&c.engine),
+        {"--system", "-s", OPTION_TEXT, &system, "TEXT", "what the model is told before it all"},
+        {"--think", NULL, OPTION_TEXT, &think, "MODE",
+         "reasoning of the model: show, hide or off (default show)"},
+        {"-n", "--predict", OPTION_LIMIT, &chat.limit, "N",
+         "most tokens of an answer (default -1: until the model stops)"},
+        {"--slide", NULL, OPTION_FLAG, &chat.slide, NULL,
+         "when one answer alone fills the context drop the oldest half of it and go on"},
+        SAMPLING_OPTIONS(&chat.sampling),
+        DEVICE_OPTIONS(&chat.engine),
+        SESSION_OPTIONS(&chat.engine),
         {0}};
     const struct usage usage = {
         .synopsis = "moxie chat [MODEL] [options]",
-        .text = "Talks with a model. Without MODEL the demo model is used. Reads questions line by "
-                "line, "
-                "from a\nterminal or a pipe. In the conversation:\n"
-                "  /help, /reset, /quit; Ctrl-C stops an answer, Ctrl-D leaves.",
+        .text =
+            "Talks with a model. Without MODEL the demo model is used. Reads questions line by "
+            "line, from a\nterminal or a pipe; several pasted lines are one question, a line that "
+            "ends in \\ goes on with the\nnext, and \"\"\" opens and closes a block of lines. "
+            "When the context is full the oldest questions\nand answers are forgotten. In the "
+            "conversation:\n  /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.",
         .options = options,
         .max_arguments = 1};
     char **arguments;
     uint32_t n;
     int status = options_parse(&usage, argc, argv, &arguments, &n);
-    return status >= 0 ? status : chat(&c, n ? arguments[0] : NULL);
+    if (status < 0 && !parse_think(think, &chat.think)) {
+        status = EXIT_USAGE;
+    }
+    return status >= 0 ? status : chat_with(&chat, n ? arguments[0] : NULL, system);
 }

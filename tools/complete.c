@@ -4,51 +4,46 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
+#include "tools/complete_output.h"
 #include "tools/generate.h"
+
+#define MAX_PROMPT_BYTES (64u << 20)
+
+/* Entries of "top" with --json. */
+#define DEFAULT_ALTERNATIVES 5
+#define MAX_ALTERNATIVES 1000
 
 struct complete {
     struct engine_flags engine;
     struct moxie_sampling sampling;
-    uint32_t limit;
-    bool slide, special, quiet, stats;
-    const char *model, *prompt;
+    uint32_t limit, alternatives;
+    struct text_list stops;
+    bool slide, special, quiet, stats, json;
+    bool unasked; /* standard input is read because there is no other text */
+    const char *model;
+    const char *prompt;      /* NULL: from the file */
+    const char *prompt_file; /* "-": standard input */
 };
 
-static double seconds(void)
+/* The file, or standard input for "-", as it is. */
+static bool read_prompt(const char *path, struct text_buffer *prompt)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
-/* All of standard input, for the prompt "-". NULL after running out of memory or a read error. */
-static char *read_input(size_t *bytes)
-{
-    size_t capacity = 4096;
-    char *text = malloc(capacity);
-    *bytes = 0;
-    while (text) {
-        *bytes += fread(text + *bytes, 1, capacity - *bytes - 1, stdin);
-        if (*bytes + 1 < capacity) {
-            break;
-        }
-        capacity *= 2;
-        char *grown = realloc(text, capacity);
-        if (!grown) {
-            free(text);
-        }
-        text = grown;
+    bool standard = strcmp(path, "-") == 0;
+    FILE *file = standard ? stdin : fopen(path, "rb");
+    enum text_buffer_read read =
+        file ? text_buffer_read(prompt, file, MAX_PROMPT_BYTES) : TEXT_UNREADABLE;
+    if (read != TEXT_READ) {
+        fprintf(stderr, "moxie complete: %s %s%s\n", standard ? "standard input" : path,
+                read == TEXT_TOO_LONG ? "is longer than 64 MiB, too long for a prompt"
+                                      : "could not be read: ",
+                read == TEXT_TOO_LONG ? "" : strerror(errno));
     }
-    if (text && ferror(stdin)) {
-        free(text);
-        return NULL;
+    if (file && !standard) {
+        fclose(file);
     }
-    if (text) {
-        text[*bytes] = 0;
-    }
-    return text;
+    return read == TEXT_READ;
 }
 
 struct timing {
@@ -97,40 +92,70 @@ static int finish(enum generation_end end, const struct generation *g,
     return 0;
 }
 
+static bool take_token(void *context, uint32_t id)
+{
+    return complete_output_token(context, id);
+}
+
+static enum generation_end run(const struct complete *c, struct generation *g,
+                               const struct text_buffer *prompt, struct moxie_error *err)
+{
+    enum generation_end end = GENERATION_FAILED;
+    const char *const *stops = c->stops.texts;
+    struct complete_output output = {.model = g->model,
+                                     .session = g->session,
+                                     .show_special = c->special,
+                                     .stops = {.texts = stops, .n = c->stops.n}};
+    if (c->json) {
+        output.lines = token_json_create(g->model, c->alternatives, stdout);
+        output.failed = !output.lines;
+    } else if (!c->quiet) {
+        fwrite(text_buffer_text(prompt), 1, prompt->n, stdout);
+        fflush(stdout);
+    }
+    if (!output.failed) {
+        const struct generation_receiver receiver = {.context = &output, .token = take_token};
+        end = generation_run(g, c->limit, &receiver, err);
+        complete_output_end(&output);
+    }
+    if (!c->json) {
+        printf("\n");
+    }
+    if (output.failed) {
+        snprintf(err->text, sizeof(err->text), "not enough memory");
+        end = GENERATION_FAILED;
+    }
+    complete_output_free(&output);
+    return end;
+}
+
 static int generate(const struct complete *c, struct generation *g, const uint32_t *ids, size_t n,
-                    const char *prompt, double started)
+                    const struct text_buffer *prompt, double started)
 {
     struct moxie_error err;
-    struct timing t = {.opened = seconds(), .prompt_tokens = (uint32_t)n};
+    struct timing t = {.opened = clock_seconds(), .prompt_tokens = (uint32_t)n};
     g->slide = c->slide;
-    g->show_special = c->special;
     if (!generation_prompt(g, ids, n, &err)) {
         return tool_fail("complete", err.text);
     }
-    t.prompted = seconds();
+    t.prompted = clock_seconds();
     moxie_counts(g->session, &t.before);
-    if (!c->quiet) {
-        fputs(prompt, stdout);
-    }
-    enum generation_end end = generation_run(g, c->limit, NULL, &err);
-    printf("\n");
-    t.finished = seconds();
+    enum generation_end end = run(c, g, prompt, &err);
+    t.finished = clock_seconds();
     moxie_counts(g->session, &t.after);
-    t.new_tokens = g->n_generated;
+    t.new_tokens = g->counts.generated;
     if (c->stats) {
         print_stats(g, &t, started);
     }
     return finish(end, g, &err);
 }
 
-static int complete(struct complete *c)
+static int complete_with(struct complete *c, const struct text_buffer *prompt, double started)
 {
     struct moxie_error err;
-    double started = seconds();
     int status = EXIT_FAILED;
     bool done = false;
-    char *input = NULL;
-    size_t bytes = strlen(c->prompt), n = 0;
+    size_t n = 0;
     uint32_t *ids = NULL;
     struct generation g = {0};
     struct moxie_session *session = NULL;
@@ -138,16 +163,8 @@ static int complete(struct complete *c)
     if (!model) {
         return EXIT_FAILED;
     }
-    const char *prompt = c->prompt;
-    if (strcmp(prompt, "-") == 0) {
-        prompt = input = read_input(&bytes);
-        if (!prompt) {
-            status = tool_fail("complete", "standard input could not be read");
-            goto out;
-        }
-    }
     uint32_t flags = MOXIE_ADD_SPECIAL | (c->special ? MOXIE_PARSE_SPECIAL : 0);
-    if (!moxie_tokenize(model, prompt, bytes, flags, &ids, &n, &err)) {
+    if (!moxie_tokenize(model, text_buffer_text(prompt), prompt->n, flags, &ids, &n, &err)) {
         status = tool_fail("complete", err.text);
     } else if (n == 0) {
         status = tool_fail("complete", "the prompt is empty");
@@ -158,13 +175,85 @@ static int complete(struct complete *c)
     } else {
         status = generate(c, &g, ids, n, prompt, started);
     }
-out:
     generation_free(&g);
     moxie_session_destroy(&session);
     close_model("complete", &model);
     moxie_free(ids);
-    free(input);
     return status;
+}
+
+static int complete(struct complete *c)
+{
+    struct text_buffer prompt = {0};
+    double started = clock_seconds();
+    int status = EXIT_FAILED;
+    if (c->prompt && !text_buffer_append(&prompt, c->prompt, strlen(c->prompt))) {
+        status = tool_fail("complete", "not enough memory for the prompt");
+    } else if (c->prompt || read_prompt(c->prompt_file, &prompt)) {
+        if (c->unasked && prompt.n == 0) {
+            fprintf(stderr, "moxie complete: a text is missing (--help tells where it may be)\n");
+            status = EXIT_USAGE;
+        } else {
+            status = complete_with(c, &prompt, started);
+        }
+    }
+    text_buffer_free(&prompt);
+    return status;
+}
+
+/* Whether a single argument is a model rather than a text. */
+static bool names_model(const char *argument)
+{
+    static const char *const endings[] = {".moxie", ".gguf"};
+    size_t n = strlen(argument);
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        size_t length = strlen(endings[i]);
+        if (n > length && strcmp(argument + n - length, endings[i]) == 0) {
+            return access(argument, F_OK) == 0;
+        }
+    }
+    return false;
+}
+
+/* Which argument is what: MODEL, text, both or none. NULL if they make sense, else what is wrong.
+ */
+static const char *sort_arguments(struct complete *c, char **arguments, uint32_t n)
+{
+    bool given = c->prompt || c->prompt_file;
+    if (c->prompt && c->prompt_file) {
+        return "-p and -f cannot both be the text";
+    }
+    if (!given && n > 0 && !(n == 1 && names_model(arguments[0]))) {
+        c->prompt = arguments[--n];
+        given = true;
+    }
+    if (n > 1) {
+        return "one argument too many";
+    }
+    c->model = n ? arguments[0] : NULL;
+    if (c->prompt && strcmp(c->prompt, "-") == 0) {
+        c->prompt = NULL;
+        c->prompt_file = "-";
+    }
+    if (!given && c->engine.print_ops) {
+        c->prompt = " ";
+    } else if (!given && isatty(STDIN_FILENO)) {
+        return "a text is missing";
+    } else if (!given) {
+        c->prompt_file = "-";
+        c->unasked = true;
+    }
+    return NULL;
+}
+
+static const char *check_values(const struct complete *c)
+{
+    for (uint32_t i = 0; i < c->stops.n; i++) {
+        if (!*c->stops.texts[i]) {
+            return "--stop needs a text that is not empty";
+        }
+    }
+    return c->alternatives > MAX_ALTERNATIVES ? "--top-logprobs can be at most 1000" : NULL;
 }
 
 int tool_complete(int argc, char **argv)
@@ -172,13 +261,21 @@ int tool_complete(int argc, char **argv)
     struct complete c = {
         .engine = {.model = moxie_options_defaults(), .session = moxie_session_defaults()},
         .sampling = moxie_sampling_defaults(),
-        .limit = UINT32_MAX};
+        .limit = UINT32_MAX,
+        .alternatives = DEFAULT_ALTERNATIVES};
     c.sampling.seed = seed_from_clock();
     const struct option options[] = {
-        {"-n", "--predict", OPTION_U32, &c.limit, "N",
-         "most tokens to add (default: until the model stops or the context is full)"},
+        {"-n", "--predict", OPTION_LIMIT, &c.limit, "N",
+         "most tokens to add (default -1: until the model stops or the context is full)"},
         {"-p", "--prompt", OPTION_TEXT, &c.prompt, "TEXT",
          "the text, instead of the last argument"},
+        {"-f", "--file", OPTION_TEXT, &c.prompt_file, "FILE", "the text is in this file"},
+        {"--stop", NULL, OPTION_LIST, &c.stops, "TEXT",
+         "end before this text, which is not printed; may be given more than once"},
+        {"--json", NULL, OPTION_FLAG, &c.json, NULL,
+         "one JSON object a token: id, text, probability and the likeliest (top)"},
+        {"--top-logprobs", "--alternatives", OPTION_U32, &c.alternatives, "N",
+         "how many are in \"top\" (default 5)"},
         {"--special", NULL, OPTION_FLAG, &c.special, NULL,
          "read and show special tokens such as <|im_end|> in the text"},
         {"--slide", NULL, OPTION_FLAG, &c.slide, NULL,
@@ -189,30 +286,24 @@ int tool_complete(int argc, char **argv)
         DEVICE_OPTIONS(&c.engine),
         SESSION_OPTIONS(&c.engine),
         {0}};
-    const struct usage usage = {.synopsis = "moxie complete [MODEL] \"text\" [options]",
-                                .text = "Prints the text and goes on with it. Without MODEL the "
-                                        "demo model is used; \"-\" reads "
-                                        "the text\nfrom standard input.",
-                                .options = options,
-                                .min_arguments = 0,
-                                .max_arguments = 2};
+    const struct usage usage = {
+        .synopsis = "moxie complete [MODEL] [\"text\"] [options]",
+        .text = "Prints the text and goes on with it. Without MODEL the demo model is used. "
+                "Without a text (or\nwith \"-\") it is read from standard input; one argument "
+                "alone is the text, unless it is a .moxie\nor .gguf file.",
+        .options = options,
+        .max_arguments = 2};
     char **arguments;
     uint32_t n;
     int status = options_parse(&usage, argc, argv, &arguments, &n);
     if (status >= 0) {
         return status;
     }
-    if (!c.prompt && n > 0) {
-        c.prompt = arguments[--n];
-    }
-    if (!c.prompt && c.engine.print_ops) {
-        c.prompt = " ";
-    }
-    if (!c.prompt || n > 1) {
-        fprintf(stderr, "moxie complete: %s\nusage: %s (--help for more)\n",
-                c.prompt ? "one argument too many" : "a text is missing", usage.synopsis);
+    const char *wrong = check_values(&c);
+    wrong = wrong ? wrong : sort_arguments(&c, arguments, n);
+    if (wrong) {
+        fprintf(stderr, "moxie complete: %s\nusage: %s (--help for more)\n", wrong, usage.synopsis);
         return EXIT_USAGE;
     }
-    c.model = n ? arguments[0] : NULL;
     return complete(&c);
 }

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <time.h>
 
-/* First tokens that sliding keeps: models lean on them whatever they are (attention sinks, Xiao et
- * al. 2023). */
+/* First tokens that sliding keeps at least: models lean on them whatever they are (attention sinks,
+ * Xiao et al. 2023). */
 #define SLIDE_KEEP 4
 
 /* Tokens of a prompt between two looks at the stop flag: as many as a session computes at once by
@@ -19,6 +19,13 @@ uint64_t seed_from_clock(void)
     struct timespec time;
     clock_gettime(CLOCK_REALTIME, &time);
     return (uint64_t)time.tv_sec * UINT64_C(1000000007) + (uint64_t)time.tv_nsec;
+}
+
+double clock_seconds(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
 static void show_progress(void *context, uint64_t done, uint64_t total)
@@ -81,7 +88,8 @@ struct moxie_session *open_session(const char *tool, struct moxie_model *model,
 bool generation_init(struct generation *g, struct moxie_model *model, struct moxie_session *session,
                      const struct moxie_sampling *sampling, struct moxie_error *err)
 {
-    *g = (struct generation){.model = model, .session = session};
+    *g = (struct generation){
+        .model = model, .session = session, .end_of_turn = UINT32_MAX, .slide_keep = SLIDE_KEEP};
     g->sampler = moxie_sampler_create(model, sampling, err);
     if (!g->sampler) {
         return false;
@@ -104,6 +112,7 @@ void generation_free(struct generation *g)
 bool generation_prompt(struct generation *g, const uint32_t *ids, size_t n, struct moxie_error *err)
 {
     uint32_t common = 0;
+    double started = clock_seconds();
     assert(n > 0);
     if (n > moxie_context(g->session)) {
         snprintf(
@@ -117,9 +126,11 @@ bool generation_prompt(struct generation *g, const uint32_t *ids, size_t n, stru
         common++;
     }
     moxie_rewind(g->session, common);
+    g->n_tokens = common;
+    g->counts.prompt = (uint32_t)n;
+    g->counts.kept = common;
     for (size_t done = common; done < n && !(g->stop && *g->stop);) {
         size_t piece = n - done < PROMPT_PIECE ? n - done : PROMPT_PIECE;
-        g->n_tokens = (uint32_t)done;
         if (!moxie_eval(g->session, ids + done, piece, err)) {
             return false;
         }
@@ -129,7 +140,9 @@ bool generation_prompt(struct generation *g, const uint32_t *ids, size_t n, stru
         }
         done += piece;
         g->n_tokens = (uint32_t)done;
+        g->counts.total_evaluated += piece;
     }
+    g->counts.prompt_seconds = clock_seconds() - started;
     return true;
 }
 
@@ -137,72 +150,56 @@ bool generation_prompt(struct generation *g, const uint32_t *ids, size_t n, stru
  * positions. */
 static bool slide(struct generation *g, struct moxie_error *err)
 {
-    uint32_t keep = SLIDE_KEEP < g->n_tokens / 2 ? SLIDE_KEEP : g->n_tokens / 2;
+    uint32_t half = g->n_tokens / 2, keep = g->slide_keep < half ? g->slide_keep : half;
     uint32_t drop = (g->n_tokens - keep + 1) / 2;
     g->n_tokens -= drop;
     memmove(g->tokens + keep, g->tokens + keep + drop, (g->n_tokens - keep) * sizeof(*g->tokens));
     moxie_rewind(g->session, keep);
+    g->counts.total_evaluated += g->n_tokens - keep;
     return moxie_eval(g->session, g->tokens + keep, g->n_tokens - keep, err);
 }
 
-static bool append(char **text, size_t *used, const char *more, size_t n)
+/* The context is full: room for one more token, if anything makes it. */
+static enum generation_end
+make_room(struct generation *g, const struct generation_receiver *receiver, struct moxie_error *err)
 {
-    char *grown = realloc(*text, *used + n + 1);
-    if (!grown) {
-        return false;
+    uint32_t context = moxie_context(g->session);
+    if (receiver->make_room && !receiver->make_room(receiver->context, err)) {
+        return GENERATION_FAILED;
     }
-    memcpy(grown + *used, more, n);
-    *used += n;
-    grown[*used] = 0;
-    *text = grown;
-    return true;
-}
-
-/* Prints what the token completes; out of memory only loses the copy in *answer. */
-static bool emit(struct generation *g, struct moxie_text_stream *stream, uint32_t id, char **answer,
-                 size_t *used)
-{
-    uint32_t bytes;
-    const char *text = moxie_token_bytes(g->model, id, g->show_special, &bytes);
-    char *out = malloc(3 * ((size_t)bytes + 3));
-    bool ok = out != NULL;
-    if (ok) {
-        size_t n = moxie_text_push(stream, text, bytes, out);
-        fwrite(out, 1, n, stdout);
-        fflush(stdout);
-        ok = !answer || append(answer, used, out, n);
+    if (g->stop && *g->stop) {
+        return GENERATION_INTERRUPTED;
     }
-    free(out);
-    return ok;
+    if (g->n_tokens == context && g->slide && !slide(g, err)) {
+        return GENERATION_FAILED;
+    }
+    return g->n_tokens == context ? GENERATION_CONTEXT : GENERATION_ENOUGH;
 }
 
 static enum generation_end run_tokens(struct generation *g, uint32_t limit,
-                                      struct moxie_text_stream *stream, char **answer, size_t *used,
+                                      const struct generation_receiver *receiver,
                                       struct moxie_error *err)
 {
-    g->n_generated = 0;
     for (uint32_t n = 0; n < limit; n++) {
         if (g->stop && *g->stop) {
             return GENERATION_INTERRUPTED;
         }
         uint32_t id = moxie_sample(g->sampler, g->session);
-        if (moxie_is_stop(g->model, id)) {
+        if (id == g->end_of_turn || moxie_is_stop(g->model, id)) {
             return GENERATION_STOP;
         }
-        if (!emit(g, stream, id, answer, used)) {
-            snprintf(err->text, sizeof(err->text), "not enough memory");
-            return GENERATION_FAILED;
+        g->counts.generated++;
+        g->counts.total_generated++;
+        if (!receiver->token(receiver->context, id)) {
+            return GENERATION_ENOUGH;
         }
-        g->n_generated++;
         if (n + 1 == limit) {
             break; /* nobody will ask for what follows it */
         }
         if (g->n_tokens == moxie_context(g->session)) {
-            if (!g->slide) {
-                return GENERATION_CONTEXT;
-            }
-            if (!slide(g, err)) {
-                return GENERATION_FAILED;
+            enum generation_end end = make_room(g, receiver, err);
+            if (end != GENERATION_ENOUGH) {
+                return end;
             }
         }
         moxie_sampler_accept(g->sampler, id);
@@ -210,25 +207,18 @@ static enum generation_end run_tokens(struct generation *g, uint32_t limit,
             return GENERATION_FAILED;
         }
         g->tokens[g->n_tokens++] = id;
+        g->counts.total_evaluated++;
     }
     return GENERATION_LENGTH;
 }
 
-enum generation_end generation_run(struct generation *g, uint32_t limit, char **answer,
+enum generation_end generation_run(struct generation *g, uint32_t limit,
+                                   const struct generation_receiver *receiver,
                                    struct moxie_error *err)
 {
-    struct moxie_text_stream stream = {0};
-    size_t used = 0;
-    char tail[4];
-    if (answer) {
-        *answer = calloc(1, 1);
-    }
-    enum generation_end end = run_tokens(g, limit, &stream, answer, &used, err);
-    size_t n = moxie_text_flush(&stream, tail);
-    fwrite(tail, 1, n, stdout);
-    fflush(stdout);
-    if (answer && *answer) {
-        append(answer, &used, tail, n);
-    }
+    double started = clock_seconds();
+    g->counts.generated = 0;
+    enum generation_end end = run_tokens(g, limit, receiver, err);
+    g->counts.answer_seconds = clock_seconds() - started;
     return end;
 }

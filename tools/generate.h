@@ -82,25 +82,49 @@ void close_model(const char *tool, struct moxie_model **model);
 struct moxie_session *open_session(const char *tool, struct moxie_model *model,
                                    struct engine_flags *flags, bool *done);
 
+/* Of the last prompt and answer, and since the beginning. */
+struct generation_counts {
+    uint32_t prompt, kept; /* tokens of the prompt; how many of them the session still held */
+    uint32_t generated;    /* the stop token not counted */
+    double prompt_seconds, answer_seconds;
+    uint64_t total_evaluated, total_generated;
+};
+
 struct generation {
     struct moxie_model *model;
     struct moxie_session *session;
     struct moxie_sampler *sampler;
     uint32_t *tokens; /* all tokens the session holds, (context) */
     uint32_t n_tokens;
-    uint32_t n_generated; /* by the last generation_run, the stop token not counted */
+    struct generation_counts counts;
+    uint32_t end_of_turn; /* ends an answer like the model's own stop tokens; UINT32_MAX: none */
     bool slide;           /* at the end of the context drop the oldest half instead of stopping */
+    uint32_t slide_keep;  /* how many of the first tokens that keeps */
     volatile sig_atomic_t *stop; /* set by Ctrl-C; NULL if nothing interrupts */
-    bool show_special;
 };
 
 enum generation_end {
     GENERATION_STOP,        /* the model ended its answer */
+    GENERATION_ENOUGH,      /* the receiver wanted no more */
     GENERATION_LENGTH,      /* the limit of -n */
     GENERATION_CONTEXT,     /* the context is full */
     GENERATION_INTERRUPTED, /* *stop */
     GENERATION_FAILED,      /* err says why */
 };
+
+struct generation_receiver {
+    void *context;
+    /* Gets every token but the stop token; moxie_logits still are those it was chosen from. False:
+     * enough. */
+    bool (*token)(void *context, uint32_t id);
+    /* The context is full: may make the session hold fewer tokens by generation_prompt, which end
+     * with all tokens received so far but the last one. May be NULL, or do nothing. False, with
+     * err, only if something failed. */
+    bool (*make_room)(void *context, struct moxie_error *err);
+};
+
+/* Seconds of a clock that only goes forward. */
+double clock_seconds(void);
 
 bool generation_init(struct generation *g, struct moxie_model *model, struct moxie_session *session,
                      const struct moxie_sampling *sampling, struct moxie_error *err);
@@ -111,8 +135,7 @@ void generation_free(struct generation *g);
 bool generation_prompt(struct generation *g, const uint32_t *ids, size_t n,
                        struct moxie_error *err);
 
-/* Samples and prints to stdout until one of the ends; at most `limit` tokens (UINT32_MAX: no
- * limit). If answer is not NULL the text is also appended there (allocated, NUL-terminated, free
- * it). */
-enum generation_end generation_run(struct generation *g, uint32_t limit, char **answer,
+/* Samples until one of the ends; at most `limit` tokens (UINT32_MAX: no limit). */
+enum generation_end generation_run(struct generation *g, uint32_t limit,
+                                   const struct generation_receiver *receiver,
                                    struct moxie_error *err);

@@ -1,9 +1,10 @@
-/* moxie inspect: what is in a .moxie file, of whatever architecture. Reads no weight. */
+/* moxie inspect: what is in a .moxie or GGUF file, of whatever architecture. Reads no weight. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/gguf.h"
 #include "format/model_file.h"
 #include "tools/inspect.h"
 #include "tools/tool.h"
@@ -12,22 +13,9 @@
 #define SHOWN_ELEMENTS 8
 #define SHOWN_TEXT 70
 
-/* A copy in which nothing can upset a terminal: control characters and invalid UTF-8 (which the
- * name pool of a foreign writer may hold) become '?'. Free it. */
-static char *printable(const char *text, uint64_t bytes)
-{
-    char *copy = inspect_text(text, bytes);
-    for (char *p = copy; p && *p; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7F) {
-            *p = '?';
-        }
-    }
-    return copy;
-}
-
 static void print_text(const char *text, uint64_t bytes)
 {
-    char *copy = printable(text, bytes < SHOWN_TEXT ? bytes : SHOWN_TEXT);
+    char *copy = inspect_printable(text, bytes < SHOWN_TEXT ? bytes : SHOWN_TEXT);
     printf("%s%s", copy ? copy : "", bytes > SHOWN_TEXT ? "..." : "");
     free(copy);
 }
@@ -120,13 +108,13 @@ static void print_tensors(const struct model_file *file, bool all)
     for (uint64_t i = 0; i < model_file_n_tensors(file); i++) {
         struct tensor_record record;
         model_file_tensor_at(file, i, &record);
-        bool is_slab = record.role == ROLE_EXPERT;
+        bool is_slab = role_is_slab(record.role);
         if (is_slab && !all) {
             hidden++;
             continue;
         }
         char shape[64], type[32], number[16];
-        char *name = printable(record.name, record.name_bytes);
+        char *name = inspect_printable(record.name, record.name_bytes);
         snprintf(shape, sizeof(shape), "%" PRIu64 " x %" PRIu64, record.rows, record.cols);
         snprintf(type, sizeof(type), "%s%s%s", dtype_name(record.type), is_slab ? "+" : "",
                  is_slab ? dtype_name(record.down_type) : "");
@@ -190,13 +178,14 @@ int tool_inspect(int argc, char **argv)
     bool json = false, all = false;
     const struct option rows[] = {
         {"--json", NULL, OPTION_FLAG, &json, NULL, "everything as one JSON object"},
-        {"--all", NULL, OPTION_FLAG, &all, NULL, "list every expert, too"},
+        {"--all", NULL, OPTION_FLAG, &all, NULL, "list every expert and every element, too"},
         {0}};
     const struct usage usage = {
         .synopsis = "moxie inspect FILE [options]",
         .text =
-            "Shows what is in a .moxie file: metadata, types, experts and tensors. No weight is\n"
-            "read; moxie verify checks those.",
+            "Shows what is in a .moxie or GGUF file, whether it can be run or not: metadata, "
+            "types,\n"
+            "experts and tensors. No weight is read; moxie verify checks those of a .moxie file.",
         .options = rows,
         .min_arguments = 1,
         .max_arguments = 1,
@@ -206,6 +195,9 @@ int tool_inspect(int argc, char **argv)
     int status = options_parse(&usage, argc, argv, &arguments, &n_arguments);
     if (status >= 0) {
         return status;
+    }
+    if (gguf_is_file(arguments[0])) {
+        return inspect_gguf(arguments[0], json, all);
     }
     struct error err;
     struct model_file file;

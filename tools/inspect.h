@@ -1,4 +1,5 @@
-/* What the two forms of `moxie inspect` share: text (inspect.c) and JSON (inspect_json.c). */
+/* What the forms of `moxie inspect` share: text (inspect.c), JSON (inspect_json.c), and those of
+ * GGUF files (inspect_gguf.c, inspect_gguf_json.c). */
 #pragma once
 
 #include <stdbool.h>
@@ -33,6 +34,11 @@ const char *inspect_role(uint32_t role, char text[16]);
 
 /* A NUL-terminated copy in which bytes that are not UTF-8 are '?'. NULL if memory is out. */
 char *inspect_text(const char *text, uint64_t bytes);
+/* The same for terminals: control characters are '?', too. Free it. */
+char *inspect_printable(const char *text, uint64_t bytes);
 
 /* False if memory or the output fails. */
 bool inspect_print_json(const struct model_file *file, const struct inspect_summary *summary);
+
+/* A GGUF file, in either form (inspect_gguf.c); returns the exit code. */
+int inspect_gguf(const char *path, bool json, bool all);

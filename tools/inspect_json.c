@@ -114,7 +114,7 @@ static bool put_experts(const struct model_file *file, json_t *list)
 static json_t *tensor_json(const struct tensor_record *record)
 {
     char number[16], hash[24];
-    bool is_slab = record->role == ROLE_EXPERT;
+    bool is_slab = role_is_slab(record->role);
     json_t *row = json_object();
     snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)record->xxh3);
     bool ok =

@@ -52,6 +52,17 @@ char *inspect_text(const char *text, uint64_t bytes)
     return copy;
 }
 
+char *inspect_printable(const char *text, uint64_t bytes)
+{
+    char *copy = inspect_text(text, bytes);
+    for (char *p = copy; p && *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7F) {
+            *p = '?';
+        }
+    }
+    return copy;
+}
+
 static void count(struct inspect_summary *summary, enum dtype type, uint64_t rows, uint64_t cols)
 {
     for (uint32_t i = 0; i < dtype_count() && i < INSPECT_MAX_TYPES; i++) {
@@ -70,7 +81,7 @@ void inspect_summarise(const struct model_file *file, struct inspect_summary *su
         struct tensor_record record;
         model_file_tensor_at(file, i, &record);
         count(summary, record.type, record.rows, record.cols);
-        if (record.role == ROLE_EXPERT) {
+        if (role_is_slab(record.role)) {
             count(summary, record.down_type, record.cols, record.rows / 2);
         }
         summary->stored_bytes += record.stored_bytes;

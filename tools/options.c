@@ -38,7 +38,7 @@ static bool parse_unsigned(const char *text, uint64_t limit, uint64_t *value, ch
     return errno == 0 && *value <= limit;
 }
 
-static bool parse_bytes(const char *text, uint64_t *value)
+bool bytes_parse(const char *text, uint64_t *value)
 {
     static const char units[] = "KMGT";
     char *end;
@@ -65,6 +65,12 @@ static bool parse_value(const struct option *option, const char *text)
     case OPTION_TEXT:
         *(const char **)option->value = text;
         return true;
+    case OPTION_LIMIT:
+        if (strcmp(text, "-1") == 0) {
+            *(uint32_t *)option->value = UINT32_MAX;
+            return true;
+        }
+        __attribute__((fallthrough));
     case OPTION_U32:
         if (!parse_unsigned(text, UINT32_MAX, &number, &end) || *end) {
             return false;
@@ -82,7 +88,15 @@ static bool parse_value(const struct option *option, const char *text)
         return true;
     }
     case OPTION_BYTES:
-        return parse_bytes(text, option->value);
+        return bytes_parse(text, option->value);
+    case OPTION_LIST: {
+        struct text_list *list = option->value;
+        if (list->n == TEXT_LIST_MAX) {
+            return false;
+        }
+        list->texts[list->n++] = text;
+        return true;
+    }
     }
     return false;
 }

@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,6 +31,12 @@ void progress_update(struct progress *progress, uint64_t done, uint64_t total)
     double seconds = time - progress->started;
     double rate = seconds > 0 ? (double)done / seconds : 0;
     double left = rate > 0 ? (double)(total - done) / rate : 0;
+    if (progress->unit) {
+        fprintf(stderr, "\r\033[K%s: %" PRIu64 " of %" PRIu64 " %s, %.0f %s/s, %.0f s left",
+                progress->title, done, total, progress->unit, rate, progress->unit, left);
+        fflush(stderr);
+        return;
+    }
     fprintf(stderr, "\r\033[K%s: %s of %s, %s/s, %.0f s left", progress->title,
             bytes_text(done, done_text), bytes_text(total, total_text),
             bytes_text((uint64_t)rate, rate_text), left);
@@ -42,4 +49,9 @@ void progress_finish(struct progress *progress)
         fprintf(stderr, "\r\033[K");
         fflush(stderr);
     }
+}
+
+double progress_seconds(const struct progress *progress)
+{
+    return progress->started > 0 ? now() - progress->started : 0;
 }

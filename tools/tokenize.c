@@ -6,8 +6,8 @@
 
 #include <jansson.h>
 
+#include "engine/source_words.h"
 #include "engine/text/tokenizer.h"
-#include "format/model_file.h"
 #include "tools/ids.h"
 #include "tools/tool.h"
 
@@ -56,8 +56,8 @@ static void print_ids(const struct tokenizer *tokenizer, const struct token_list
 static int print_text(const struct tokenizer *tokenizer, const struct tokenize *t)
 {
     struct error err;
-    uint32_t *ids, bytes;
-    size_t n;
+    uint32_t *ids;
+    size_t n, bytes;
     if (!ids_parse(t->decode, &ids, &n, &err)) {
         return tool_fail("tokenize", err.text);
     }
@@ -69,33 +69,24 @@ static int print_text(const struct tokenizer *tokenizer, const struct tokenize *
             return tool_fail("tokenize", err.text);
         }
     }
-    struct text_stream stream = {0};
-    char tail[4];
-    for (size_t i = 0; i < n; i++) {
-        const char *text = tokenizer_token_bytes(tokenizer, ids[i], true, &bytes);
-        char *out = malloc(3 * ((size_t)bytes + 3));
-        if (out) {
-            fwrite(out, 1, text_stream_push(&stream, text, bytes, out), stdout);
-        }
-        free(out);
-    }
-    fwrite(tail, 1, text_stream_flush(&stream, tail), stdout);
-    printf("\n");
+    char *text;
+    bool ok = tokenizer_decode(tokenizer, ids, n, &text, &bytes, &err);
     free(ids);
+    if (!ok) {
+        return tool_fail("tokenize", err.text);
+    }
+    fwrite(text, 1, bytes, stdout);
+    printf("\n");
+    free(text);
     return 0;
 }
 
-static int tokenize(const struct model_file *file, const struct tokenize *t)
+static int tokenize(const struct source_words *words, const struct tokenize *t)
 {
-    const void *section;
-    uint64_t bytes;
     struct error err;
     struct token_list list = {0};
     int status = 0;
-    if (!model_file_tokenizer(file, &section, &bytes)) {
-        return tool_fail("tokenize", "the file has no tokenizer");
-    }
-    struct tokenizer *tokenizer = tokenizer_create(section, bytes, &err);
+    struct tokenizer *tokenizer = tokenizer_create(words->section, words->bytes, &err);
     if (!tokenizer) {
         return tool_fail("tokenize", err.text);
     }
@@ -126,7 +117,9 @@ int tool_tokenize(int argc, char **argv)
         {0}};
     const struct usage usage = {
         .synopsis = "moxie tokenize MODEL \"text\" [options], or moxie tokenize MODEL --decode IDS",
-        .text = "Prints the token ids of a text, or the text of token ids.",
+        .text = "Prints the token ids of a text, or the text of token ids. MODEL is a .moxie file, "
+                "a GGUF\n"
+                "file (also one with nothing but a vocabulary) or a Hugging Face folder.",
         .options = options,
         .min_arguments = 1,
         .max_arguments = 2};
@@ -143,11 +136,11 @@ int tool_tokenize(int argc, char **argv)
     }
     t.text = n == 2 ? arguments[1] : NULL;
     struct error err;
-    struct model_file file;
-    if (!model_file_open(&file, arguments[0], &err)) {
+    struct source_words words;
+    if (!source_words_open(&words, arguments[0], &err)) {
         return tool_fail("tokenize", err.text);
     }
-    status = tokenize(&file, &t);
-    model_file_close(&file);
+    status = tokenize(&words, &t);
+    source_words_close(&words);
     return status;
 }

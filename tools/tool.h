@@ -15,11 +15,15 @@
 #define TOOLS(X) \
     X(chat, "talk with a model") \
     X(complete, "continue a text") \
-    X(convert, "make a .moxie file from a Hugging Face folder") \
-    X(inspect, "show what is in a .moxie file") \
+    X(convert, "make a .moxie file from a Hugging Face folder or a GGUF file") \
+    X(quantize, "make a .moxie file with fewer bits per weight") \
+    X(imatrix, "collect activation statistics for quantize") \
+    X(export, "make a GGUF file of a model") \
+    X(inspect, "show what is in a .moxie or GGUF file") \
     X(verify, "check every byte of a .moxie file") \
     X(devices, "list what can compute here") \
     X(tokenize, "text to token ids, or back") \
+    X(render, "a conversation as the prompt the model's chat template makes of it") \
     X(logits, "logits for given token ids (for tests and debugging)")
 
 #define X(name, summary) int tool_##name(int argc, char **argv);
@@ -31,8 +35,16 @@ enum option_kind {
     OPTION_TEXT,  /* const char ** */
     OPTION_U32,   /* uint32_t * */
     OPTION_U64,   /* uint64_t * */
+    OPTION_LIMIT, /* uint32_t *: a number, or -1 for no limit (UINT32_MAX) */
     OPTION_FLOAT, /* float * */
     OPTION_BYTES, /* uint64_t *: a number with an optional K, M, G (binary) */
+    OPTION_LIST,  /* struct text_list *: may be given more than once */
+};
+
+#define TEXT_LIST_MAX 64
+struct text_list {
+    const char *texts[TEXT_LIST_MAX];
+    uint32_t n;
 };
 
 struct option {
@@ -66,12 +78,17 @@ int tool_fail(const char *name, const char *sentence);
  * rate, time left. Zero-initialise; set title. */
 struct progress {
     const char *title;
+    const char *unit; /* what is counted, "tokens"; NULL: bytes */
     double started, printed;
     bool on_terminal;
 };
 void progress_update(struct progress *progress, uint64_t done, uint64_t total);
 void progress_finish(struct progress *progress);
+/* Since the first update. */
+double progress_seconds(const struct progress *progress);
 
+/* A number with an optional K, M, G or T (binary); false if it is something else. */
+bool bytes_parse(const char *text, uint64_t *bytes);
 /* "14.5 MiB", for people; returns text. */
 const char *bytes_text(uint64_t bytes, char text[32]);
 

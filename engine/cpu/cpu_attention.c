@@ -1,12 +1,8 @@
-/* Causal attention, one (token, head) at a time, in one pass over the cache: scores come in blocks,
- * and when a block raises the maximum, what was summed so far is scaled down (Milakov & Gimelshein
- * 2018, "Online normalizer calculation for softmax").
- */
-#include <math.h>
+/* Causal attention, one (token, head) at a time, in one pass over the cache rows that the token
+ * sees. */
+#include <stddef.h>
 
 #include "engine/cpu/cpu_internal.h"
-
-#define SCORES 64
 
 struct attention_loop {
     const struct attention_args *args;
@@ -15,57 +11,31 @@ struct attention_loop {
     uint32_t position;
 };
 
-struct running_softmax {
-    float maximum, sum;
-};
-
-/* Adds cache rows [first, first + n) of one head to y. `k` and `v` point at the head in row 0. */
-static void attend_block(const struct attention_loop *loop, const float *q, const uint8_t *k,
-                         const uint8_t *v, uint64_t first, uint64_t n,
-                         struct running_softmax *softmax, float *y)
-{
-    const struct attention_args *args = loop->args;
-    uint64_t row_bytes = (uint64_t)args->kv_heads * args->head_dim * loop->element_bytes;
-    float scores[SCORES];
-    float maximum = softmax->maximum;
-    for (uint64_t j = 0; j < n; j++) {
-        scores[j] = loop->math->dot(k + (first + j) * row_bytes, q, args->head_dim) * args->scale;
-        maximum = fmaxf(maximum, scores[j]);
-    }
-    float shrink = expf(softmax->maximum - maximum);
-    softmax->maximum = maximum;
-    softmax->sum *= shrink;
-    for (uint32_t i = 0; i < args->head_dim; i++) {
-        y[i] *= shrink;
-    }
-    for (uint64_t j = 0; j < n; j++) {
-        float p = expf(scores[j] - maximum);
-        softmax->sum += p;
-        loop->math->add_scaled(v + (first + j) * row_bytes, p, args->head_dim, y);
-    }
-}
-
 static void attend(const struct attention_loop *loop, uint64_t t, uint64_t head)
 {
     const struct attention_args *args = loop->args;
-    uint64_t kv_head = head / (args->heads / args->kv_heads);
-    uint64_t head_offset = kv_head * args->head_dim * loop->element_bytes;
-    uint64_t offset = (t * args->heads + head) * args->head_dim;
+    uint64_t dim = args->head_dim;
+    uint64_t row_bytes = args->kv_heads * dim * loop->element_bytes;
+    uint64_t head_bytes = head / (args->heads / args->kv_heads) * dim * loop->element_bytes;
+    uint64_t offset = (t * args->heads + head) * dim;
     const float *q = (const float *)cpu_pointer(args->q) + offset;
     float *y = (float *)cpu_pointer(args->y) + offset;
-    const uint8_t *k = (const uint8_t *)cpu_pointer(args->k_cache) + head_offset;
-    const uint8_t *v = (const uint8_t *)cpu_pointer(args->v_cache) + head_offset;
-    uint64_t n = (uint64_t)loop->position + t + 1;
-    struct running_softmax softmax = {.maximum = -INFINITY};
-    for (uint32_t i = 0; i < args->head_dim; i++) {
-        y[i] = 0;
+    const uint8_t *k = (const uint8_t *)cpu_pointer(args->k_cache) + head_bytes;
+    const uint8_t *v = (const uint8_t *)cpu_pointer(args->v_cache) + head_bytes;
+    const float *sinks = cpu_pointer(args->sinks);
+    uint64_t end = loop->position + t + 1;
+    uint64_t first = args->window != 0 && end > args->window ? end - args->window : 0;
+
+    struct cpu_softmax softmax = cpu_softmax_begin(sinks ? &sinks[head] : NULL, dim, y);
+    for (uint64_t n; first < end; first += n) {
+        float scores[CPU_SOFTMAX_ROWS];
+        n = end - first < CPU_SOFTMAX_ROWS ? end - first : CPU_SOFTMAX_ROWS;
+        for (uint64_t j = 0; j < n; j++) {
+            scores[j] = loop->math->dot(k + (first + j) * row_bytes, q, dim) * args->scale;
+        }
+        cpu_softmax_add(&softmax, loop->math, scores, v + first * row_bytes, row_bytes, n, dim, y);
     }
-    for (uint64_t first = 0; first < n; first += SCORES) {
-        attend_block(loop, q, k, v, first, n - first < SCORES ? n - first : SCORES, &softmax, y);
-    }
-    for (uint32_t i = 0; i < args->head_dim; i++) {
-        y[i] /= softmax.sum;
-    }
+    cpu_softmax_end(&softmax, dim, y);
 }
 
 static void attention_range(void *context, uint64_t begin, uint64_t end, uint32_t thread)

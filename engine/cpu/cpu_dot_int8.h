@@ -5,7 +5,11 @@
  * of the rounded activations (scale * q) are kept too, over 16 and over 32 elements. All arrays are
  * padded with zeros to whole vectors of 64 bytes.
  *
- *     int8 q[] | float scales[cols / 32] | float sums16[cols / 16] | float sums32[cols / 32]
+ *     int8 q[] | int8 halves[] | float scales[cols / 32] | float sums16[cols / 16]
+ *     | float sums32[cols / 32]
+ *
+ * `halves` are the same numbers as `q`, four blocks together: the first 16 of each block, then the
+ * last 16 of each. So they meet the low and the high nibbles of 64 bytes of weights.
  */
 #pragma once
 
@@ -13,8 +17,33 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "engine/cpu/cpu_dot.h"
+
+/* The block types: each rung defines cpu_dot_<name>_<rung> for all of them.
+ * X(row of DTYPES, name) */
+#define INT8_TYPES(X) \
+    X(Q4_0, q4_0) \
+    X(Q4_1, q4_1) \
+    X(Q5_0, q5_0) \
+    X(Q5_1, q5_1) \
+    X(Q8_0, q8_0) \
+    X(Q2_K, q2_k) \
+    X(Q3_K, q3_k) \
+    X(Q4_K, q4_k) \
+    X(Q5_K, q5_k) \
+    X(Q6_K, q6_k) \
+    X(IQ4_NL, iq4_nl) \
+    X(IQ4_XS, iq4_xs) \
+    X(MXFP4, mxfp4)
+
+#define X(NAME, name) \
+    float cpu_dot_##name##_avx2(const uint8_t *const planes[], const void *x, uint64_t cols); \
+    float cpu_dot_##name##_avx512_vnni(const uint8_t *const planes[], const void *x, uint64_t cols);
+INT8_TYPES(X)
+#undef X
+
 struct int8_row {
-    const int8_t *q;
+    const int8_t *q, *halves;
     const float *scales, *sums16, *sums32;
 };
 
@@ -28,32 +57,79 @@ static inline struct int8_row int8_row_of(const void *prepared, uint64_t cols)
 {
     uint64_t padded = int8_padded(cols);
     const int8_t *q = prepared;
-    const float *scales = (const float *)(const void *)(q + padded);
-    return (struct int8_row){q, scales, scales + padded / 32, scales + padded / 32 + padded / 16};
+    const float *scales = (const float *)(const void *)(q + 2 * padded);
+    return (struct int8_row){q, q + padded, scales, scales + padded / 32, scales + 3 * padded / 32};
 }
 
-/* In cpu_dot_avx2.c, which every rung above stands on. A row with an infinity or NaN gets a NaN
- * scale in that block, so that the result is NaN as it is in floats. */
+/* In cpu_dot_int8_avx2.c, which every rung above stands on. A row with an infinity or NaN gets a
+ * NaN scale in that block, so that the result is NaN as it is in floats. */
 uint64_t cpu_int8_bytes_avx2(uint64_t cols);
 void cpu_int8_prepare_avx2(const float *x, uint64_t cols, void *prepared);
 
-static inline __m256 int8_bytes_to_floats(uint32_t low, uint32_t high)
+/* What nibbles mean in iq4_nl and iq4_xs (plus 128, so that the bytes are unsigned) and in mxfp4
+ * (E2M1 doubled, plus 12). */
+static const uint8_t int8_iq4_codes[16] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                           129, 141, 153, 166, 181, 197, 217, 241};
+static const uint8_t int8_mxfp4_codes[16] = {12, 13, 14, 15, 16, 18, 20, 24,
+                                             12, 11, 10, 9,  8,  6,  4,  0};
+
+static inline __m128i int8_load_16(const uint8_t *bytes)
 {
-    __m128i bytes = _mm_cvtsi64_si128((int64_t)((uint64_t)high << 32 | low));
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+    return _mm_loadu_si128((const __m128i *)(const void *)bytes);
 }
 
-/* d, dmin and the 6-bit scales and minima of 8 groups, as format/README.md lays them out. */
-static inline void int8_unpack_q4_k(const uint8_t *field, __m256 *scales, __m256 *minima)
+static inline float int8_half(const uint8_t *bytes)
 {
-    uint16_t halves[2];
-    uint32_t s[3];
-    memcpy(halves, field, sizeof(halves));
-    memcpy(s, field + 4, sizeof(s));
-    uint32_t scale_high = (s[2] & 0x0F0F0F0Fu) | (s[0] >> 6 & 0x03030303u) << 4;
-    uint32_t minimum_high = (s[2] >> 4 & 0x0F0F0F0Fu) | (s[1] >> 6 & 0x03030303u) << 4;
-    *scales = _mm256_mul_ps(int8_bytes_to_floats(s[0] & 0x3F3F3F3Fu, scale_high),
-                            _mm256_set1_ps(_cvtsh_ss(halves[0])));
-    *minima = _mm256_mul_ps(int8_bytes_to_floats(s[1] & 0x3F3F3F3Fu, minimum_high),
-                            _mm256_set1_ps(_cvtsh_ss(halves[1])));
+    uint16_t half;
+    memcpy(&half, bytes, sizeof(half));
+    return _cvtsh_ss(half);
+}
+
+/* The 6-bit scales, then minima of the 8 groups of q4_k and q5_k, as format/README.md lays them
+ * out: behind f16 d and dmin come S[12]; groups 0..3 have low bits of S[0..3] and S[4..7], groups
+ * 4..7 nibbles of S[8..11] and the upper two bits of the others. (Here and below general registers
+ * do the work, because the vectors' ports are what a dot product waits for.) */
+static inline __m128i int8_unpack_k(const uint8_t *field)
+{
+    uint64_t eight;
+    uint32_t four;
+    memcpy(&eight, field + 4, sizeof(eight));
+    memcpy(&four, field + 12, sizeof(four));
+    uint64_t nibbles = (uint64_t)(four >> 4 & 0x0F0F0F0Fu) << 32 | (four & 0x0F0F0F0Fu);
+    uint64_t first_groups = eight & 0x3F3F3F3F3F3F3F3Fu;
+    uint64_t last_groups = (eight >> 2 & 0x3030303030303030u) | nibbles;
+    return _mm_unpacklo_epi32(_mm_cvtsi64_si128((int64_t)first_groups),
+                              _mm_cvtsi64_si128((int64_t)last_groups));
+}
+
+/* The 16 scales of q3_k, -32..31: four low bits in 8 bytes, two high bits in 4. */
+static inline __m128i int8_unpack_q3_k(const uint8_t *field)
+{
+    uint64_t low;
+    uint32_t high;
+    memcpy(&low, field, sizeof(low));
+    memcpy(&high, field + 8, sizeof(high));
+    uint64_t high_0 = high << 4 & 0x30303030u, high_1 = high << 2 & 0x30303030u;
+    uint64_t high_2 = high & 0x30303030u, high_3 = high >> 2 & 0x30303030u;
+    uint64_t first = (low & 0x0F0F0F0F0F0F0F0Fu) | high_0 | high_1 << 32;
+    uint64_t second = (low >> 4 & 0x0F0F0F0F0F0F0F0Fu) | high_2 | high_3 << 32;
+    return _mm_sub_epi8(_mm_set_epi64x((int64_t)second, (int64_t)first), _mm_set1_epi8(32));
+}
+
+/* d times the 8 scales of iq4_xs, -32..31. The field is f16 d, 8 times two high bits, 8 times four
+ * low bits. */
+static inline __m256 int8_unpack_iq4_xs(const uint8_t *field)
+{
+    uint16_t high_bits;
+    uint32_t low_bits;
+    memcpy(&high_bits, field + 2, sizeof(high_bits));
+    memcpy(&low_bits, field + 4, sizeof(low_bits));
+    __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32((int)low_bits),
+                                    _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+    __m256i high = _mm256_srlv_epi32(_mm256_set1_epi32(high_bits),
+                                     _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
+    high = _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4);
+    __m256i codes = _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi32(15)), high);
+    __m256 scales = _mm256_cvtepi32_ps(_mm256_sub_epi32(codes, _mm256_set1_epi32(32)));
+    return _mm256_mul_ps(scales, _mm256_set1_ps(int8_half(field)));
 }

@@ -1,4 +1,4 @@
-/* parts[pair] = down h[pair] with the down matrix inside the expert's slab. */
+/* parts[pair] = down h[pair] + bias with the down matrix inside the expert's slab. */
 #include "engine/cpu/cpu_internal.h"
 
 struct down_context {
@@ -15,11 +15,15 @@ static void down_rows(const void *context, const struct cpu_expert_task *task)
     struct cpu_matrix matrix =
         cpu_matrix_of(down->dtype, task->slab + args->down_offset, args->hidden, args->ffn);
     const uint8_t *h = down->h.first + task->pair * down->h.stride;
+    const float *bias = cpu_pointer(args->bias);
     float *part = (float *)cpu_pointer(args->parts) + (uint64_t)task->pair * args->hidden;
     for (uint64_t row = task->first_row; row < task->end_row; row++) {
         const uint8_t *planes[DTYPE_MAX_PLANES];
         cpu_matrix_row(&matrix, row, planes);
         part[row] = down->dot->dot(planes, h, args->ffn);
+        if (bias) {
+            part[row] += bias[(uint64_t)task->expert * args->hidden + row];
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-/* h[pair] = silu(gate x) * (up x) with the gate/up matrix at the start of the expert's slab. */
+/* h[pair] = activation(gate x + gate_bias, up x + up_bias) with the gate/up matrix at the start of
+ * the expert's slab. */
 #include <math.h>
 
 #include "engine/cpu/cpu_internal.h"
@@ -10,9 +11,15 @@ struct gate_up_context {
     struct cpu_vectors x;
 };
 
-static float silu(float x)
+/* Comparisons, not fminf: a NaN must show itself. */
+static float activate(const struct expert_gate_up_args *args, float gate, float up)
 {
-    return x / (1 + expf(-x));
+    if (args->activation == ACTIVATION_SILU) {
+        return gate / (1 + expf(-gate)) * up;
+    }
+    gate = gate > args->limit ? args->limit : gate;
+    up = up > args->limit ? args->limit : up < -args->limit ? -args->limit : up;
+    return (up + 1) * (gate / (1 + expf(-args->alpha * gate)));
 }
 
 static void gate_up_rows(const void *context, const struct cpu_expert_task *task)
@@ -22,6 +29,10 @@ static void gate_up_rows(const void *context, const struct cpu_expert_task *task
     struct cpu_matrix matrix =
         cpu_matrix_of(gate_up->dtype, task->slab, 2 * (uint64_t)args->ffn, args->hidden);
     const uint8_t *x = gate_up->x.first + task->pair / args->top_k * gate_up->x.stride;
+    const float *gate_bias = cpu_pointer(args->gate_bias);
+    const float *up_bias = cpu_pointer(args->up_bias);
+    uint64_t bias_stride = ((uint64_t)args->ffn + 3) / 4 * 4; /* rows are padded to 16 bytes */
+    uint64_t biases = task->expert * bias_stride;
     float *h = (float *)cpu_pointer(args->h) + (uint64_t)task->pair * args->ffn;
     for (uint64_t row = task->first_row; row < task->end_row; row++) {
         const uint8_t *planes[DTYPE_MAX_PLANES];
@@ -29,7 +40,11 @@ static void gate_up_rows(const void *context, const struct cpu_expert_task *task
         float gate = gate_up->dot->dot(planes, x, args->hidden);
         cpu_matrix_row(&matrix, 2 * row + 1, planes);
         float up = gate_up->dot->dot(planes, x, args->hidden);
-        h[row] = silu(gate) * up;
+        if (gate_bias) {
+            gate += gate_bias[biases + row];
+            up += up_bias[biases + row];
+        }
+        h[row] = activate(args, gate, up);
     }
 }
 
@@ -37,7 +52,8 @@ void cpu_expert_gate_up(const struct cpu_run *run, const struct op *op)
 {
     const struct expert_gate_up_args *args = &op->args.expert_gate_up;
     uint64_t n = cpu_step(op, args->step)->n_tokens;
-    assert(args->activation == ACTIVATION_SILU);
+    assert(args->activation == ACTIVATION_SILU || args->activation == ACTIVATION_SWIGLU_CLAMPED);
+    assert(!args->gate_bias == !args->up_bias);
     struct gate_up_context context = {args, cpu_dot_of(run->level, op->dtype), op->dtype, {0}};
     context.x = cpu_prepare(run, context.dot, cpu_pointer(args->x), n, args->hidden, run->scratch);
     struct cpu_expert_loop loop = {

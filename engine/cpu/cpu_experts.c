@@ -11,11 +11,11 @@ static uint64_t blocks_of(const struct cpu_expert_loop *loop)
 static struct cpu_expert_task task_of(const struct cpu_expert_loop *loop, uint32_t expert,
                                       uint64_t block)
 {
-    assert(expert < loop->n_experts && loop->slabs[expert] != 0);
     uint64_t first = block * CPU_ROWS_PER_TASK;
     uint64_t left = loop->rows - first;
     return (struct cpu_expert_task){
         .slab = cpu_pointer(loop->slabs[expert]),
+        .expert = expert,
         .first_row = first,
         .end_row = first + (left < CPU_ROWS_PER_TASK ? left : CPU_ROWS_PER_TASK),
     };
@@ -27,6 +27,10 @@ static void run_by_pair(void *context, uint64_t begin, uint64_t end, uint32_t th
     uint64_t blocks = blocks_of(loop);
     for (uint64_t i = begin; i < end; i++) {
         uint32_t pair = (uint32_t)(i / blocks);
+        assert(loop->ids[pair] < loop->n_experts);
+        if (loop->slabs[loop->ids[pair]] == 0) {
+            continue;
+        }
         struct cpu_expert_task task = task_of(loop, loop->ids[pair], i % blocks);
         task.pair = pair;
         loop->fn(loop->context, &task);
@@ -40,7 +44,7 @@ static void run_by_expert(void *context, uint64_t begin, uint64_t end, uint32_t 
     for (uint64_t i = begin; i < end; i++) {
         uint32_t expert = (uint32_t)(i / blocks);
         uint32_t first = loop->offsets[expert], last = loop->offsets[expert + 1];
-        if (first == last) {
+        if (first == last || loop->slabs[expert] == 0) {
             continue;
         }
         struct cpu_expert_task task = task_of(loop, expert, i % blocks);

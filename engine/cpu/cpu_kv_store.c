@@ -27,10 +27,10 @@ static void kv_store_range(void *context, uint64_t begin, uint64_t end, uint32_t
     const struct kv_store_loop *loop = context;
     const struct kv_store_args *args = loop->args;
     for (uint64_t t = begin; t < end; t++) {
-        uint64_t row = loop->position + t, n = args->kv_dim;
-        store_row(loop->dtype, (const float *)cpu_pointer(args->k) + t * n, n,
+        uint64_t row = loop->position + t, k_dim = args->k_dim, v_dim = args->v_dim;
+        store_row(loop->dtype, (const float *)cpu_pointer(args->k) + t * k_dim, k_dim,
                   cpu_pointer(args->k_cache), row);
-        store_row(loop->dtype, (const float *)cpu_pointer(args->v) + t * n, n,
+        store_row(loop->dtype, (const float *)cpu_pointer(args->v) + t * v_dim, v_dim,
                   cpu_pointer(args->v_cache), row);
     }
 }

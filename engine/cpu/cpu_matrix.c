@@ -66,7 +66,8 @@ static void matrix_range(void *context, uint64_t begin, uint64_t end, uint32_t t
         for (uint64_t row = begin; row < end; row++) {
             const uint8_t *planes[DTYPE_MAX_PLANES];
             cpu_matrix_row(matrix, row, planes);
-            y[row] = loop->dot->dot(planes, x, matrix->cols);
+            float product = loop->dot->dot(planes, x, matrix->cols);
+            y[row] = matrix->bias ? product + matrix->bias[row] : product;
         }
     }
 }

@@ -1,8 +1,7 @@
-/* Logits of all experts, softmax, the top_k largest in descending order.
+/* Logits of all experts, their probabilities, the groups that remain, the top_k largest selection
+ * scores in descending order.
  *
- * The choice is made on the logits, which are ordered as the probabilities are but do not round to
- * equal ones. If no logit is a number, the first experts are chosen, with NaN weights: a broken
- * model shows itself.
+ * The choice is made as shaders/op_args.h says: by logits, or by probability + correction.
  */
 #include <math.h>
 
@@ -13,42 +12,110 @@ struct router_loop {
     float *logits; /* (n, n_experts) */
 };
 
-/* The expert with the largest logit of those not taken; ties: the lower one. */
-static uint32_t take_largest(const float *logits, uint32_t n, bool *taken)
+/* What is known of one token's experts. */
+struct candidates {
+    const float *correction;        /* or NULL */
+    float *scores;                  /* logits, then probabilities */
+    float keys[ROUTER_MAX_EXPERTS]; /* what they are compared by */
+    bool taken[ROUTER_MAX_EXPERTS]; /* chosen, or in a group that was dropped */
+};
+
+static float number_or_lowest(float value)
+{
+    return isnan(value) ? -INFINITY : value;
+}
+
+/* The largest of `values` that is not taken; ties: the lower one. */
+static uint32_t take_largest(const float *values, uint32_t n, bool *taken)
 {
     uint32_t best = UINT32_MAX;
-    for (uint32_t e = 0; e < n; e++) {
-        if (!taken[e] && (best == UINT32_MAX || logits[e] > logits[best])) {
-            best = e;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!taken[i] && (best == UINT32_MAX || values[i] > values[best])) {
+            best = i;
         }
     }
     taken[best] = true;
     return best;
 }
 
+/* Turns logits into probabilities; NaN if no logit is a number. */
+static void make_probabilities(const struct router_args *args, float *scores)
+{
+    float maximum = -INFINITY, sum = 0;
+    for (uint32_t e = 0; e < args->n_experts; e++) {
+        maximum = fmaxf(maximum, scores[e]);
+    }
+    for (uint32_t e = 0; e < args->n_experts; e++) {
+        bool sigmoid = args->score == ROUTER_SIGMOID;
+        scores[e] = sigmoid ? 1 / (1 + expf(-scores[e])) : expf(scores[e] - maximum);
+        sum += scores[e];
+    }
+    float divisor = maximum == -INFINITY ? NAN : args->score == ROUTER_SIGMOID ? 1 : sum;
+    for (uint32_t e = 0; e < args->n_experts; e++) {
+        scores[e] /= divisor;
+    }
+}
+
+static float selection_score(const struct candidates *candidates, uint32_t expert)
+{
+    float correction = candidates->correction ? candidates->correction[expert] : 0;
+    return number_or_lowest(candidates->scores[expert] + correction);
+}
+
+/* What the group of `size` experts from `first` on is worth. */
+static float group_score(const struct router_args *args, const struct candidates *candidates,
+                         uint32_t first, uint32_t size)
+{
+    float largest = -INFINITY, second = -INFINITY;
+    bool sum = args->group_score == ROUTER_GROUP_SUM_OF_2;
+    for (uint32_t e = first; e < first + size; e++) {
+        float value = sum ? selection_score(candidates, e) : candidates->keys[e];
+        second = fmaxf(second, fminf(largest, value));
+        largest = fmaxf(largest, value);
+    }
+    return sum && size > 1 ? largest + second : largest;
+}
+
+/* Takes the experts of all but the best groups out of the choice. */
+static void drop_groups(const struct router_args *args, struct candidates *candidates)
+{
+    float scores[ROUTER_MAX_EXPERTS];
+    bool kept[ROUTER_MAX_EXPERTS] = {false};
+    uint32_t size = args->n_experts / args->n_groups;
+    for (uint32_t group = 0; group < args->n_groups; group++) {
+        scores[group] = group_score(args, candidates, group * size, size);
+    }
+    for (uint32_t i = 0; i < args->top_groups; i++) {
+        take_largest(scores, args->n_groups, kept);
+    }
+    for (uint32_t e = 0; e < args->n_experts; e++) {
+        candidates->taken[e] = !kept[e / size];
+    }
+}
+
 static void route_token(const struct router_args *args, float *logits, uint32_t *ids,
                         float *weights)
 {
-    bool taken[ROUTER_MAX_EXPERTS] = {false};
-    float maximum = -INFINITY;
+    struct candidates candidates = {.correction = cpu_pointer(args->correction), .scores = logits};
     for (uint32_t e = 0; e < args->n_experts; e++) {
-        if (isnan(logits[e])) {
-            logits[e] = -INFINITY;
-        }
-        maximum = fmaxf(maximum, logits[e]);
+        candidates.keys[e] = logits[e] = number_or_lowest(logits[e]);
     }
-    float sum = 0, chosen_sum = 0;
-    for (uint32_t e = 0; e < args->n_experts; e++) {
-        sum += expf(logits[e] - maximum);
+    make_probabilities(args, logits);
+    for (uint32_t e = 0; candidates.correction && e < args->n_experts; e++) {
+        candidates.keys[e] = selection_score(&candidates, e);
     }
+    if (args->n_groups > 1) {
+        drop_groups(args, &candidates);
+    }
+    float sum = 0;
     for (uint32_t slot = 0; slot < args->top_k; slot++) {
-        ids[slot] = take_largest(logits, args->n_experts, taken);
-        weights[slot] = expf(logits[ids[slot]] - maximum) / sum;
-        chosen_sum += weights[slot];
+        ids[slot] = take_largest(candidates.keys, args->n_experts, candidates.taken);
+        weights[slot] = logits[ids[slot]];
+        sum += weights[slot];
     }
+    float divisor = args->normalise ? sum + 1e-20f : 1;
     for (uint32_t slot = 0; slot < args->top_k; slot++) {
-        weights[slot] =
-            (args->normalise ? weights[slot] / chosen_sum : weights[slot]) * args->scale;
+        weights[slot] = weights[slot] / divisor * args->scale;
     }
 }
 
@@ -63,13 +130,23 @@ static void router_range(void *context, uint64_t begin, uint64_t end, uint32_t t
     }
 }
 
+static void assert_limits(const struct router_args *args)
+{
+    uint32_t groups = args->n_groups > 1 ? args->n_groups : 1;
+    uint32_t remaining = groups > 1 ? args->n_experts / groups * args->top_groups : args->n_experts;
+    assert(args->score == ROUTER_SOFTMAX || args->score == ROUTER_SIGMOID);
+    assert(args->group_score == ROUTER_GROUP_MAX || args->group_score == ROUTER_GROUP_SUM_OF_2);
+    assert(args->n_experts <= ROUTER_MAX_EXPERTS && args->n_experts % groups == 0);
+    assert(groups == 1 || args->top_groups <= groups);
+    assert(args->top_k <= ROUTER_MAX_TOP_K && args->top_k <= remaining);
+    (void)remaining; /* an NDEBUG build has no assert */
+}
+
 void cpu_router(const struct cpu_run *run, const struct op *op)
 {
     const struct router_args *args = &op->args.router;
     const struct step *step = cpu_step(op, args->step);
-    assert(args->score == ROUTER_SOFTMAX);
-    assert(args->n_experts <= ROUTER_MAX_EXPERTS && args->top_k <= ROUTER_MAX_TOP_K);
-    assert(args->top_k <= args->n_experts);
+    assert_limits(args);
     /* Rows are not padded here, unlike a stored matrix's. */
     struct cpu_matrix matrix = {
         .type = dtype_info(DTYPE_F32),
@@ -77,6 +154,7 @@ void cpu_router(const struct cpu_run *run, const struct op *op)
         .strides = {(uint64_t)args->hidden * sizeof(float)},
         .rows = args->n_experts,
         .cols = args->hidden,
+        .bias = cpu_pointer(args->bias),
     };
     struct router_loop loop = {args, (float *)run->scratch};
     struct cpu_vectors x = {cpu_pointer(args->x), (uint64_t)args->hidden * sizeof(float)};

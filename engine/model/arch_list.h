@@ -6,7 +6,14 @@
 #define ARCHS(X) \
     X(arch_qwen3moe) \
     X(arch_qwen3) \
-    X(arch_llama)
+    X(arch_llama) \
+    X(arch_mixtral) \
+    X(arch_qwen2moe) \
+    X(arch_qwen2) \
+    X(arch_olmoe) \
+    X(arch_gptoss) \
+    X(arch_deepseek2) \
+    X(arch_deepseek3)
 
 #define X(variable) extern const struct arch variable;
 ARCHS(X)

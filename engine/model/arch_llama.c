@@ -5,7 +5,7 @@
 #include "engine/model/arch_list.h"
 
 static const struct arch_weight weights[] = {
-    ARCH_LLAMA_WEIGHTS,
+    ARCH_LLAMA_WEIGHTS(PART_PAIRS),
 };
 
 static const char *const ignored[] = ARCH_LLAMA_IGNORED;
@@ -13,9 +13,11 @@ static const char *const ignored[] = ARCH_LLAMA_IGNORED;
 const struct arch arch_llama = {
     .name = "llama",
     .config_name = "LlamaForCausalLM",
+    .gguf_name = "llama",
     .weights = weights,
     .n_weights = sizeof(weights) / sizeof(weights[0]),
-    .dense = ARCH_LLAMA_DENSE_NAMES,
+    .hf_ffn[FFN_DENSE] = ARCH_HF_DENSE,
+    .gguf_ffn[FFN_DENSE] = ARCH_GGUF_DENSE,
     .ignored = ignored,
     .activation = ACTIVATION_SILU,
 };

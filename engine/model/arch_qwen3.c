@@ -3,8 +3,8 @@
 #include "engine/model/arch_list.h"
 
 static const struct arch_weight weights[] = {
-    ARCH_LLAMA_WEIGHTS,
-    ARCH_QK_NORM_WEIGHTS,
+    ARCH_LLAMA_WEIGHTS(PART_WHOLE),
+    ARCH_QK_NORM_WEIGHTS(DIM_HEAD, DIM_HEAD),
 };
 
 static const char *const ignored[] = ARCH_LLAMA_IGNORED;
@@ -12,10 +12,12 @@ static const char *const ignored[] = ARCH_LLAMA_IGNORED;
 const struct arch arch_qwen3 = {
     .name = "qwen3",
     .config_name = "Qwen3ForCausalLM",
+    .gguf_name = "qwen3",
     .weights = weights,
     .n_weights = sizeof(weights) / sizeof(weights[0]),
-    .dense = ARCH_LLAMA_DENSE_NAMES,
+    .hf_ffn[FFN_DENSE] = ARCH_HF_DENSE,
+    .gguf_ffn[FFN_DENSE] = ARCH_GGUF_DENSE,
     .ignored = ignored,
+    .qk_norm = QK_NORM_HEAD,
     .activation = ACTIVATION_SILU,
-    .qk_norm = true,
 };

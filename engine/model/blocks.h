@@ -1,14 +1,21 @@
-/* The blocks a layer is made of; each appends its ops to the list. Private to the room. */
+/* The blocks a layer is made of. Each declares the tensors it needs once a session, and appends its
+ * ops to a list for every layer. Private to the room. */
 #pragma once
 
 #include "engine/model/forward.h"
 
-/* y = x + output(attention(norm(x))), and the layer's keys and values into its state (attention.c).
- */
+/* y = x + output(attention(norm(x))), and the layer's keys and values into its state: grouped
+ * queries (attention.c), or latent attention (attention_latent.c). */
+void block_attention_declare(struct forward *forward);
 void block_attention(const struct forward *forward, uint32_t layer, struct op_list *list);
+void block_attention_latent_declare(struct forward *forward);
+void block_attention_latent(const struct forward *forward, uint32_t layer, struct op_list *list);
 
-/* x = y + feed-forward(norm(y)): router, chosen experts, weighted sum; a dense layer is one expert
- * that every token takes with weight one (moe.c). */
+/* x = y + feed-forward(norm(y)): router, chosen experts, weighted sum, a shared expert if there is
+ * one; a dense layer is one expert that every token takes with weight one (moe.c). The list begins
+ * with block_moe_begin. Declaring fails if memory is short. */
+bool block_moe_declare(struct forward *forward);
+void block_moe_begin(const struct forward *forward, struct op_list *list);
 void block_moe(const struct forward *forward, uint32_t layer, struct op_list *list);
 
 /* y = norm(x) * weight over rows of `dim`, `rows` of them per token. */
@@ -16,7 +23,31 @@ void block_norm(const struct forward *forward, const struct tensor *x, const str
                 const struct tensor *y, uint32_t rows, uint32_t dim, bool last_only,
                 struct op_list *list);
 
-/* y = weight x */
+/* y = weight x + bias; bias may be NULL or absent. */
 void block_matmul(const struct forward *forward, const struct weight *weight,
-                  const struct tensor *x, const struct tensor *y, bool one_row,
-                  struct op_list *list);
+                  const struct weight *bias, const struct tensor *x, const struct tensor *y,
+                  bool one_row, struct op_list *list);
+
+/* y = x rotated, `heads` vectors of `dim` a token. */
+void block_rope(const struct forward *forward, const struct tensor *x, const struct tensor *y,
+                uint32_t heads, uint32_t dim, struct op_list *list);
+
+/* The next rows of a state's caches = a, b. */
+void block_store(const struct forward *forward, const struct state *state, const struct tensor *a,
+                 const struct tensor *b, struct op_list *list);
+
+/* y = a + b, (n, hidden) */
+void block_add(const struct forward *forward, const struct tensor *a, const struct tensor *b,
+               const struct tensor *y, struct op_list *list);
+
+/* A tensor of the session: (rows, cols) activations in f32, or whatever is asked for. */
+struct tensor *forward_declare(struct forward *forward, const char *name, enum dtype dtype,
+                               uint64_t rows, uint64_t cols, enum buffer_use use);
+struct tensor *forward_declare_f32(struct forward *forward, const char *name, uint64_t cols);
+/* The same with "layer N" before the name. */
+struct tensor *forward_declare_in_layer(struct forward *forward, const char *name, uint32_t layer,
+                                        enum dtype dtype, uint64_t rows, uint64_t cols,
+                                        enum buffer_use use);
+/* The tensor that was declared last gets an initial value; returns the zeroed memory to fill, or
+ * NULL. */
+void *forward_initial(struct forward *forward);

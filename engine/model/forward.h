@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "engine/model/model.h"
+#include "engine/model/observation.h"
 #include "engine/model/state.h"
 #include "engine/op/backend.h"
 #include "engine/op/op.h"
@@ -19,12 +20,31 @@ struct forward_options {
     uint32_t chunk;     /* most tokens of one evaluation */
     enum dtype kv_type; /* DTYPE_F16 or DTYPE_F32 */
     bool keep_routes;   /* the router's choice of every layer stays readable after a run */
+    bool observe;       /* statistics of the inputs of matrices are collected (observation.h) */
 };
 
 struct forward_tensor {
     struct tensor tensor;
     enum buffer_use use;
     void *initial; /* tensor.bytes to be written once before the first run, or NULL */
+};
+
+/* Of ATTENTION_GROUPED. */
+struct grouped_tensors {
+    struct tensor *q, *k, *v;             /* (chunk, heads or kv_heads * head_dim) */
+    struct tensor *q_normed, *k_normed;   /* NULL without q/k norm */
+    struct tensor *q_rotated, *k_rotated; /* as q, k */
+};
+
+/* Of ATTENTION_LATENT. */
+struct latent_tensors {
+    struct tensor *q_a, *q_a_normed;       /* (chunk, q_rank), NULL without */
+    struct tensor *q_nope;                 /* (chunk, heads * nope_dim) */
+    struct tensor *q_rope, *q_rotated;     /* (chunk, heads * rope_dim) */
+    struct tensor *q_latent;               /* (chunk, heads * kv_rank) */
+    struct tensor *latent, *latent_normed; /* (chunk, kv_rank) */
+    struct tensor *k_rope, *k_rotated;     /* (chunk, rope_dim) */
+    struct tensor *attended_latent;        /* (chunk, heads * kv_rank) */
 };
 
 struct forward {
@@ -34,27 +54,33 @@ struct forward {
     uint32_t n_tensors, tensor_capacity;
 
     struct tensor *step;        /* struct step with room for chunk ids */
-    struct tensor *frequencies; /* (head_dim / 2) */
+    struct tensor *frequencies; /* (rope_dim / 2) */
     struct tensor *x, *y;       /* (chunk, hidden) residual stream before and after attention */
     struct tensor *normed;      /* (chunk, hidden) */
-    struct tensor *q, *k, *v;   /* (chunk, heads or kv_heads * head_dim) */
-    struct tensor *q_normed, *k_normed;   /* NULL without q/k norm */
-    struct tensor *q_rotated, *k_rotated; /* as q, k */
-    struct tensor *attended;              /* (chunk, heads * head_dim) */
-    struct tensor *projected;             /* (chunk, hidden) */
-    struct tensor **ids;     /* per layer (shared by all unless keep_routes): (chunk, top_k) u32 */
-    struct tensor **weights; /* the same: (chunk, top_k) */
-    struct tensor *dense_ids,
-        *dense_weights;     /* (chunk): zeros and ones, for layers without a router */
-    struct tensor *offsets; /* (experts + 1) u32 */
-    struct tensor *pairs;   /* (chunk * top_k) u32 */
-    struct tensor *h;       /* (chunk * top_k, ffn) */
-    struct tensor *parts;   /* (chunk * top_k, hidden) */
-    struct tensor *last;    /* (1, hidden) the last token, normed */
-    struct tensor *logits;  /* (1, vocabulary), readable */
-    struct tensor *best;    /* (1) id of the largest logit, readable */
+    struct grouped_tensors grouped;
+    struct latent_tensors latent;
+    struct tensor *attended;  /* (chunk, heads * value_dim) */
+    struct tensor *projected; /* (chunk, hidden) */
+    struct tensor **ids;      /* per layer (shared by all unless keep_routes): (chunk, top_k) u32 */
+    struct tensor **weights;  /* the same: (chunk, top_k) */
+    struct tensor *offsets;   /* (experts + 1) u32 */
+    struct tensor *pairs;     /* (chunk * top_k) u32 */
+    struct tensor *h;         /* (chunk * top_k, ffn) */
+    struct tensor *parts;     /* (chunk * top_k, hidden) */
+    /* Dense layers and shared experts, which are mixtures of one; NULL where a model has none. */
+    struct tensor *single_ids, *single_weights; /* (chunk): zeros and ones */
+    struct tensor *single_offsets;              /* (2) u32 */
+    struct tensor *single_pairs;                /* (chunk) u32 */
+    struct tensor *shared_ids, *shared_weights; /* (chunk) of the shared expert's gate */
+    struct tensor *shared_h;                    /* (chunk, shared_ffn) */
+    struct tensor *shared_part;                 /* (chunk, hidden) */
+    struct tensor *mixed;                       /* (chunk, hidden) y + the chosen experts */
+    struct tensor *last;                        /* (1, hidden) the last token, normed */
+    struct tensor *logits;                      /* (1, vocabulary), readable */
+    struct tensor *best;                        /* (1) id of the largest logit, readable */
 
-    struct state *states; /* (layers) */
+    struct state *states;         /* (layers) */
+    struct observation *observed; /* observation_of; NULL without options.observe */
 };
 
 /* Declares the tensors; no address is set. The model must outlive it. */

@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "engine/model/arch.h"
+
 /* The value at a dotted path of `bytes` characters; NULL if it is not there or null. */
 static const json_t *find_path(const json_t *config, const char *path, size_t bytes)
 {
@@ -71,7 +73,7 @@ static bool read_values(struct hparams *hparams, const json_t *config, const cha
 {
     char key[64];
     const json_t *value;
-#define X(kind, field, keys, fallback) \
+#define X(kind, field, keys, gguf_keys, fallback) \
     value = find_key(config, keys, key); \
     if (value) { \
         if (!read_##kind(&hparams->field, value, key, source, err)) { \
@@ -79,25 +81,14 @@ static bool read_values(struct hparams *hparams, const json_t *config, const cha
         } \
     } else if ((fallback) == HPARAM_REQUIRED) { \
         return error_set(err, "%s has no %s", source, keys); \
-    } else { \
-        hparams->field = (HPARAM_TYPE_##kind)(fallback); \
     }
     HPARAMS(X)
 #undef X
     return true;
 }
 
-/* What must have this value, where it is there, for our formulas to be the model's. */
-enum expectation {
-    EXPECT_FALSE,
-    EXPECT_ONE,
-    EXPECT_SILU,
-    EXPECT_ABSENT, /* or null */
-};
-static const struct {
-    const char *key;
-    enum expectation expectation;
-} expectations[] = {
+/* Of all families; one of arch->expectations with the same key counts instead. */
+static const struct arch_expectation expectations[] = {
     {"attention_bias", EXPECT_FALSE},
     {"mlp_bias", EXPECT_FALSE},
     {"use_sliding_window", EXPECT_FALSE},
@@ -108,21 +99,32 @@ static const struct {
     {"clip_qkv", EXPECT_ABSENT},
     {"attn_logit_softcapping", EXPECT_ABSENT},
     {"final_logit_softcapping", EXPECT_ABSENT},
-    {"quantization_config", EXPECT_ABSENT},
+    {"quantization_config", EXPECT_QUANTIZATION},
+    {NULL, 0},
 };
 
-static bool meets(const json_t *value, enum expectation expectation)
+static bool is_word(const json_t *value, const char *word)
 {
-    switch (expectation) {
+    return json_is_string(value) && strcmp(json_string_value(value), word) == 0;
+}
+
+static bool meets(const json_t *value, enum arch_expectation_kind kind)
+{
+    const json_t *method;
+    switch (kind) {
     case EXPECT_FALSE:
         return json_is_false(value);
+    case EXPECT_TRUE:
+        return json_is_true(value);
     case EXPECT_ONE:
         return json_is_number(value) && json_number_value(value) == 1;
     case EXPECT_SILU:
-        return json_is_string(value) && (strcmp(json_string_value(value), "silu") == 0 ||
-                                         strcmp(json_string_value(value), "swish") == 0);
+        return is_word(value, "silu") || is_word(value, "swish");
     case EXPECT_ABSENT:
         return false;
+    case EXPECT_QUANTIZATION:
+        method = json_object_get(value, "quant_method");
+        return is_word(method, "fp8") || is_word(method, "mxfp4");
     }
     return false;
 }
@@ -136,25 +138,86 @@ static bool refuse(const char *key, const json_t *value, const char *source, str
     return false;
 }
 
-static bool check_expectations(const json_t *config, const char *source, struct error *err)
+static bool check_list(const struct arch_expectation *list, const struct arch_expectation *stronger,
+                       const json_t *config, const char *source, struct error *err)
 {
-    for (uint32_t i = 0; i < sizeof(expectations) / sizeof(expectations[0]); i++) {
-        const char *key = expectations[i].key;
-        const json_t *value = find_path(config, key, strlen(key));
-        if (value && !meets(value, expectations[i].expectation)) {
-            return refuse(key, value, source, err);
+    for (; list && list->key; list++) {
+        bool replaced = false;
+        for (const struct arch_expectation *own = stronger; own && own->key; own++) {
+            replaced = replaced || strcmp(own->key, list->key) == 0;
         }
-    }
-    /* Windows of attention, layer by layer. */
-    const json_t *kinds = json_object_get(config, "layer_types");
-    for (size_t i = 0; i < json_array_size(kinds); i++) {
-        const char *kind = json_string_value(json_array_get(kinds, i));
-        if (!kind || strcmp(kind, "full_attention") != 0) {
-            return refuse("layer_types", json_array_get(kinds, i), source, err);
+        const json_t *value = find_path(config, list->key, strlen(list->key));
+        if (value && !replaced && !meets(value, list->kind)) {
+            return refuse(list->key, value, source, err);
         }
     }
     return true;
 }
+
+static bool check_expectations(const struct arch *arch, const json_t *config, const char *source,
+                               struct error *err)
+{
+    return check_list(arch->expectations, NULL, config, source, err) &&
+           check_list(expectations, arch->expectations, config, source, err);
+}
+
+/* "layer_types": windows of attention, layer by layer. */
+static bool read_windows(struct hparams *hparams, const struct arch *arch, const json_t *config,
+                         const char *source, struct error *err)
+{
+    const json_t *kinds = json_object_get(config, "layer_types");
+    if (!kinds || json_is_null(kinds)) {
+        hparams_set_windows(hparams, arch);
+        return true;
+    }
+    if (!json_is_array(kinds) || json_array_size(kinds) != hparams->layers) {
+        return error_set(err,
+                         "%s: layer_types is not a list of num_hidden_layers %" PRIu32 " words",
+                         source, hparams->layers);
+    }
+    for (uint32_t i = 0; i < hparams->layers && i < HPARAM_MAX_LAYERS; i++) {
+        const json_t *kind = json_array_get(kinds, i);
+        hparams->windowed[i] = is_word(kind, "sliding_attention");
+        if (!hparams->windowed[i] && !is_word(kind, "full_attention")) {
+            return refuse("layer_types", kind, source, err);
+        }
+    }
+    return true;
+}
+
+/* "scoring_func" and "topk_method" of the DeepSeek line. */
+static bool read_router(struct hparams *hparams, const json_t *config, const char *source,
+                        struct error *err)
+{
+    const json_t *score = find_path(config, "scoring_func", strlen("scoring_func"));
+    if (is_word(score, "softmax")) {
+        hparams->router_score = ROUTER_SOFTMAX;
+    } else if (is_word(score, "sigmoid")) {
+        hparams->router_score = ROUTER_SIGMOID;
+    } else if (score) {
+        return refuse("scoring_func", score, source, err);
+    }
+    const json_t *method = find_path(config, "topk_method", strlen("topk_method"));
+    uint32_t needed = ROUTER_SOFTMAX;
+    if (is_word(method, "greedy")) {
+        hparams->router_groups = hparams->router_top_groups = 1;
+        needed = hparams->router_score;
+    } else if (is_word(method, "noaux_tc")) {
+        needed = ROUTER_SIGMOID;
+    } else if (!method) {
+        needed = hparams->router_score;
+    } else if (!is_word(method, "group_limited_greedy")) {
+        return refuse("topk_method", method, source, err);
+    }
+    if (needed != hparams->router_score) {
+        return error_set(err, "%s: topk_method %s does not go with scoring_func %s", source,
+                         json_string_value(method),
+                         hparams->router_score == ROUTER_SOFTMAX ? "softmax" : "sigmoid");
+    }
+    return true;
+}
+
+#define ROPE_KEY(key) "rope_scaling." key "|rope_parameters." key
 
 static bool read_rope_scaling(struct hparams *hparams, const json_t *config, const char *source,
                               struct error *err)
@@ -176,31 +239,34 @@ static bool read_rope_scaling(struct hparams *hparams, const json_t *config, con
         hparams->rope_scaling = ROPE_SCALING_NONE;
         return true;
     }
-    static const char *const linear[] = {"rope_scaling.factor|rope_parameters.factor", NULL};
-    static const char *const llama3[] = {
-        "rope_scaling.factor|rope_parameters.factor",
-        "rope_scaling.low_freq_factor|rope_parameters.low_freq_factor",
-        "rope_scaling.high_freq_factor|rope_parameters.high_freq_factor",
-        "rope_scaling.original_max_position_embeddings|"
-        "rope_parameters.original_max_position_embeddings",
-        NULL};
-    const char *const *needed;
-    if (strcmp(word, "linear") == 0) {
-        hparams->rope_scaling = ROPE_SCALING_LINEAR;
-        needed = linear;
-    } else if (strcmp(word, "llama3") == 0) {
-        hparams->rope_scaling = ROPE_SCALING_LLAMA3;
-        needed = llama3;
-    } else {
-        return refuse(key, kind, source, err);
-    }
-    for (; *needed; needed++) {
-        if (!find_key(config, *needed, key)) {
-            return error_set(err, "%s: rope_scaling \"%s\" lacks %.*s", source, word,
-                             (int)strcspn(*needed, "|"), *needed);
+    static const struct {
+        const char *word;
+        enum rope_scaling scaling;
+        const char *needed[5];
+    } kinds[] = {
+        {"linear", ROPE_SCALING_LINEAR, {ROPE_KEY("factor")}},
+        {"llama3",
+         ROPE_SCALING_LLAMA3,
+         {ROPE_KEY("factor"), ROPE_KEY("low_freq_factor"), ROPE_KEY("high_freq_factor"),
+          ROPE_KEY("original_max_position_embeddings")}},
+        {"yarn",
+         ROPE_SCALING_YARN,
+         {ROPE_KEY("factor"), ROPE_KEY("original_max_position_embeddings")}},
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(word, kinds[i].word) != 0) {
+            continue;
         }
+        hparams->rope_scaling = kinds[i].scaling;
+        for (const char *const *needed = kinds[i].needed; *needed; needed++) {
+            if (!find_key(config, *needed, key)) {
+                return error_set(err, "%s: rope_scaling \"%s\" lacks %.*s", source, word,
+                                 (int)strcspn(*needed, "|"), *needed);
+            }
+        }
+        return true;
     }
-    return true;
+    return refuse(key, kind, source, err);
 }
 
 /* "mlp_only_layers": layers without a router. */
@@ -231,11 +297,15 @@ static bool read_dense_layers(struct hparams *hparams, const json_t *config, con
     return true;
 }
 
-bool hparams_from_config(struct hparams *hparams, const json_t *config, const char *source,
-                         struct error *err)
+bool hparams_from_config(struct hparams *hparams, const struct arch *arch, const json_t *config,
+                         const char *source, struct error *err)
 {
-    *hparams = (struct hparams){0};
-    return read_values(hparams, config, source, err) && check_expectations(config, source, err) &&
+    hparams_set_defaults(hparams, arch);
+    return read_values(hparams, config, source, err) &&
+           check_expectations(arch, config, source, err) &&
+           read_windows(hparams, arch, config, source, err) &&
+           read_router(hparams, config, source, err) &&
            read_rope_scaling(hparams, config, source, err) &&
-           read_dense_layers(hparams, config, source, err) && hparams_check(hparams, source, err);
+           read_dense_layers(hparams, config, source, err) &&
+           hparams_check(hparams, arch, source, err);
 }

@@ -1,74 +1,273 @@
 /* A mixture of experts: router, the chosen experts' gated feed-forward, weighted sum (Shazeer et
- * al. 2017; Jiang et al. 2024). */
+ * al. 2017; Jiang et al. 2024); beside them, in some families, a shared expert that every token
+ * takes (DeepSeek-AI 2024), which is a mixture of one. */
 #include "engine/model/blocks.h"
 
-/* Which experts each token takes, with what weight. */
-struct route {
-    const struct tensor *ids, *weights;
-    uint32_t n_experts, top_k;
+/* What happens to the tokens of one mixture. */
+struct mixture {
+    const struct expert_set *experts;
+    uint32_t ffn, top_k;
+    const struct tensor *ids, *weights;   /* which experts each token takes, and how much */
+    const struct tensor *offsets, *pairs; /* NULL in lists for one token */
+    const struct tensor *gate_bias, *up_bias, *down_bias; /* or NULL */
+    const struct tensor *h, *parts;
+    uint32_t layer;
+    bool routed;
+    enum observed_input input, down_input;
 };
 
-static struct route route_tokens(const struct forward *f, uint32_t number, struct op_list *list)
+/* ---- tensors ---- */
+
+static void declare_routes(struct forward *f, uint32_t top_k)
+{
+    enum buffer_use use = f->options.keep_routes ? BUFFER_RESULT : BUFFER_ACTIVATIONS;
+    for (uint32_t layer = 0; layer < f->model->hparams.layers; layer++) {
+        bool own = layer == 0 || f->options.keep_routes;
+        f->ids[layer] = own ? forward_declare_in_layer(f, "expert ids", layer, DTYPE_U32,
+                                                       f->options.chunk, top_k, use)
+                            : f->ids[0];
+        f->weights[layer] = own ? forward_declare_in_layer(f, "expert weights", layer, DTYPE_F32,
+                                                           f->options.chunk, top_k, use)
+                                : f->weights[0];
+    }
+}
+
+/* Ids, weights and grouping of mixtures of one. */
+static bool declare_single(struct forward *f)
+{
+    uint64_t chunk = f->options.chunk;
+    f->single_ids = forward_declare(f, "single ids", DTYPE_U32, chunk, 1, BUFFER_ACTIVATIONS);
+    if (!forward_initial(f)) {
+        return false;
+    }
+    f->single_weights = forward_declare_f32(f, "single weights", 1);
+    float *ones = forward_initial(f);
+    for (uint64_t i = 0; ones && i < chunk; i++) {
+        ones[i] = 1;
+    }
+    f->single_offsets = forward_declare(f, "single offsets", DTYPE_U32, 1, 2, BUFFER_ACTIVATIONS);
+    f->single_pairs = forward_declare(f, "single pairs", DTYPE_U32, 1, chunk, BUFFER_ACTIVATIONS);
+    return ones != NULL;
+}
+
+static void declare_shared(struct forward *f)
+{
+    const struct hparams *hparams = &f->model->hparams;
+    f->shared_ids =
+        forward_declare(f, "shared ids", DTYPE_U32, f->options.chunk, 1, BUFFER_ACTIVATIONS);
+    f->shared_weights = forward_declare_f32(f, "shared weights", 1);
+    f->shared_h = forward_declare_f32(f, "shared h", hparams->shared_ffn);
+    f->shared_part = forward_declare_f32(f, "shared part", hparams->hidden);
+    f->mixed = forward_declare_f32(f, "mixed", hparams->hidden);
+}
+
+bool block_moe_declare(struct forward *f)
+{
+    const struct hparams *hparams = &f->model->hparams;
+    uint64_t chunk = f->options.chunk, widest = 1;
+    uint32_t top_k = 1, experts = 1;
+    bool any_single = false, any_shared = false;
+    for (uint32_t number = 0; number < hparams->layers; number++) {
+        const struct model_layer *layer = &f->model->layers[number];
+        if (layer->has_router) {
+            top_k = hparams->experts_per_token;
+            experts = hparams->experts;
+        }
+        /* h holds (tokens * top_k, ffn) of whichever layer is running. */
+        uint64_t width = (uint64_t)layer->ffn * (layer->has_router ? top_k : 1);
+        widest = width > widest ? width : widest;
+        any_shared = any_shared || layer->has_shared;
+        any_single = any_single || layer->has_shared || !layer->has_router;
+    }
+    declare_routes(f, top_k);
+    f->offsets =
+        forward_declare(f, "expert offsets", DTYPE_U32, 1, experts + 1, BUFFER_ACTIVATIONS);
+    f->pairs = forward_declare(f, "expert pairs", DTYPE_U32, 1, chunk * top_k, BUFFER_ACTIVATIONS);
+    f->h = forward_declare_f32(f, "h", widest);
+    f->parts =
+        forward_declare(f, "parts", DTYPE_F32, chunk * top_k, hparams->hidden, BUFFER_ACTIVATIONS);
+    if (any_shared) {
+        declare_shared(f);
+    }
+    return !any_single || declare_single(f);
+}
+
+/* ---- ops ---- */
+
+static void group(const struct forward *f, const struct tensor *ids, const struct tensor *offsets,
+                  const struct tensor *pairs, uint32_t n_experts, uint32_t top_k,
+                  struct op_list *list)
+{
+    if (list->max_tokens > 1) {
+        struct op *op = op_list_add(list, OP_expert_group, DTYPE_F32,
+                                    (const struct tensor *[]){f->step, ids, offsets, pairs});
+        op->args.expert_group.n_experts = n_experts;
+        op->args.expert_group.top_k = top_k;
+    }
+}
+
+void block_moe_begin(const struct forward *f, struct op_list *list)
+{
+    if (f->single_ids) {
+        group(f, f->single_ids, f->single_offsets, f->single_pairs, 1, 1, list);
+    }
+}
+
+static void route(const struct forward *f, const struct model_layer *layer,
+                  const struct tensor *ids, const struct tensor *weights, struct op_list *list)
+{
+    const struct hparams *hparams = &f->model->hparams;
+    struct op *op = op_list_add(list, OP_router, DTYPE_F32,
+                                (const struct tensor *[]){f->step, f->normed, &layer->router.tensor,
+                                                          weight_tensor(&layer->router_bias),
+                                                          weight_tensor(&layer->router_correction),
+                                                          ids, weights});
+    op->args.router.hidden = hparams->hidden;
+    op->args.router.n_experts = hparams->experts;
+    op->args.router.top_k = hparams->experts_per_token;
+    op->args.router.score = hparams->router_score;
+    op->args.router.normalise = hparams->router_normalise;
+    op->args.router.scale = (float)hparams->router_scale;
+    op->args.router.n_groups = hparams->router_groups;
+    op->args.router.top_groups = hparams->router_top_groups;
+    /* DeepSeek-V2 took groups by their best expert; V3 changed both rules at once. */
+    op->args.router.group_score =
+        hparams->router_score == ROUTER_SIGMOID ? ROUTER_GROUP_SUM_OF_2 : ROUTER_GROUP_MAX;
+}
+
+/* A router with one expert: the weight is the sigmoid. */
+static void gate_shared(const struct forward *f, const struct weight *gate, struct op_list *list)
+{
+    struct op *op = op_list_add(list, OP_router, DTYPE_F32,
+                                (const struct tensor *[]){f->step, f->normed, &gate->tensor, NULL,
+                                                          NULL, f->shared_ids, f->shared_weights});
+    op->args.router.hidden = f->model->hparams.hidden;
+    op->args.router.n_experts = 1;
+    op->args.router.top_k = 1;
+    op->args.router.score = ROUTER_SIGMOID;
+    op->args.router.scale = 1;
+    op->args.router.n_groups = 1;
+    op->args.router.top_groups = 1;
+}
+
+static void gate_up(const struct forward *f, const struct mixture *m,
+                    const struct expert_class *class, struct op_list *list)
+{
+    const struct hparams *hparams = &f->model->hparams;
+    struct op *op =
+        op_list_add(list, OP_expert_gate_up, class->type,
+                    (const struct tensor *[]){f->step, &class->slabs, m->ids, f->normed, m->offsets,
+                                              m->pairs, m->gate_bias, m->up_bias, m->h});
+    op->args.expert_gate_up.hidden = hparams->hidden;
+    op->args.expert_gate_up.ffn = m->ffn;
+    op->args.expert_gate_up.n_experts = m->experts->n_experts;
+    op->args.expert_gate_up.top_k = m->top_k;
+    op->args.expert_gate_up.activation = f->model->arch->activation;
+    op->args.expert_gate_up.limit = (float)hparams->activation_limit;
+    op->args.expert_gate_up.alpha = (float)hparams->activation_alpha;
+}
+
+static void down(const struct forward *f, const struct mixture *m, const struct expert_class *class,
+                 struct op_list *list)
+{
+    struct op *op =
+        op_list_add(list, OP_expert_down, class->down_type,
+                    (const struct tensor *[]){f->step, &class->slabs, m->ids, m->h, m->offsets,
+                                              m->pairs, m->down_bias, m->parts});
+    op->args.expert_down.hidden = f->model->hparams.hidden;
+    op->args.expert_down.ffn = m->ffn;
+    op->args.expert_down.n_experts = m->experts->n_experts;
+    op->args.expert_down.top_k = m->top_k;
+    op->args.expert_down.down_offset = class->down_offset;
+}
+
+/* y = residual + the mixture. Every class leaves the pairs of the others alone. */
+static void mix(const struct forward *f, const struct mixture *m, const struct tensor *residual,
+                const struct tensor *y, struct op_list *list)
+{
+    const struct tensor *groups = m->routed ? m->ids : NULL;
+    observation_write(f, m->input, m->layer, f->normed, groups, m->top_k, false, list);
+    for (uint32_t i = 0; i < m->experts->n_classes; i++) {
+        gate_up(f, m, &m->experts->classes[i], list);
+    }
+    observation_write(f, m->down_input, m->layer, m->h, groups, m->top_k, true, list);
+    for (uint32_t i = 0; i < m->experts->n_classes; i++) {
+        down(f, m, &m->experts->classes[i], list);
+    }
+    struct op *op =
+        op_list_add(list, OP_expert_combine, DTYPE_F32,
+                    (const struct tensor *[]){f->step, m->parts, m->weights, residual, y});
+    op->args.expert_combine.hidden = f->model->hparams.hidden;
+    op->args.expert_combine.top_k = m->top_k;
+}
+
+static struct mixture single_mixture(const struct forward *f, uint32_t layer,
+                                     const struct expert_set *experts, uint32_t ffn, bool grouped)
+{
+    return (struct mixture){
+        .experts = experts,
+        .ffn = ffn,
+        .top_k = 1,
+        .ids = f->single_ids,
+        .weights = f->single_weights,
+        .offsets = grouped ? f->single_offsets : NULL,
+        .pairs = grouped ? f->single_pairs : NULL,
+        .h = f->h,
+        .parts = f->parts,
+        .layer = layer,
+        .input = OBSERVED_FFN,
+        .down_input = OBSERVED_FFN_DOWN,
+    };
+}
+
+static struct mixture routed_mixture(const struct forward *f, uint32_t number, struct op_list *list)
 {
     const struct hparams *hparams = &f->model->hparams;
     const struct model_layer *layer = &f->model->layers[number];
-    if (!layer->has_router) {
-        return (struct route){f->dense_ids, f->dense_weights, 1, 1};
-    }
-    struct route route = {f->ids[number], f->weights[number], hparams->experts,
-                          hparams->experts_per_token};
-    struct op *op = op_list_add(list, OP_router, DTYPE_F32,
-                                (const struct tensor *[]){f->step, f->normed, &layer->router.tensor,
-                                                          route.ids, route.weights});
-    op->args.router.hidden = hparams->hidden;
-    op->args.router.n_experts = route.n_experts;
-    op->args.router.top_k = route.top_k;
-    op->args.router.score = f->model->arch->router_score;
-    op->args.router.normalise = hparams->router_normalise;
-    op->args.router.scale = 1;
-    return route;
+    bool grouped = list->max_tokens > 1;
+    struct mixture m = {
+        .experts = &layer->experts,
+        .ffn = layer->ffn,
+        .top_k = hparams->experts_per_token,
+        .ids = f->ids[number],
+        .weights = f->weights[number],
+        .offsets = grouped ? f->offsets : NULL,
+        .pairs = grouped ? f->pairs : NULL,
+        .gate_bias = weight_tensor(&layer->expert_gate_bias),
+        .up_bias = weight_tensor(&layer->expert_up_bias),
+        .down_bias = weight_tensor(&layer->expert_down_bias),
+        .h = f->h,
+        .parts = f->parts,
+        .layer = number,
+        .routed = true,
+        .input = OBSERVED_FFN,
+        .down_input = OBSERVED_FFN_DOWN,
+    };
+    route(f, layer, m.ids, m.weights, list);
+    group(f, m.ids, m.offsets, m.pairs, hparams->experts, m.top_k, list);
+    return m;
 }
 
 void block_moe(const struct forward *f, uint32_t number, struct op_list *list)
 {
     const struct model_layer *layer = &f->model->layers[number];
-    uint32_t hidden = f->model->hparams.hidden;
     bool grouped = list->max_tokens > 1;
-    const struct tensor *offsets = grouped ? f->offsets : NULL;
-    const struct tensor *pairs = grouped ? f->pairs : NULL;
-    const struct tensor *slabs = &layer->experts.slabs;
-
-    block_norm(f, f->y, &layer->ffn_norm, f->normed, 1, hidden, false, list);
-    struct route route = route_tokens(f, number, list);
-    if (grouped) {
-        struct op *group =
-            op_list_add(list, OP_expert_group, DTYPE_F32,
-                        (const struct tensor *[]){f->step, route.ids, offsets, pairs});
-        group->args.expert_group.n_experts = route.n_experts;
-        group->args.expert_group.top_k = route.top_k;
+    block_norm(f, f->y, &layer->ffn_norm, f->normed, 1, f->model->hparams.hidden, false, list);
+    struct mixture m = layer->has_router
+                           ? routed_mixture(f, number, list)
+                           : single_mixture(f, number, &layer->experts, layer->ffn, grouped);
+    mix(f, &m, f->y, layer->has_shared ? f->mixed : f->x, list);
+    if (!layer->has_shared) {
+        return;
     }
-
-    struct op *up = op_list_add(
-        list, OP_expert_gate_up, layer->gate_up_type,
-        (const struct tensor *[]){f->step, slabs, route.ids, f->normed, offsets, pairs, f->h});
-    up->args.expert_gate_up.hidden = hidden;
-    up->args.expert_gate_up.ffn = layer->ffn;
-    up->args.expert_gate_up.n_experts = route.n_experts;
-    up->args.expert_gate_up.top_k = route.top_k;
-    up->args.expert_gate_up.activation = f->model->arch->activation;
-
-    struct op *down = op_list_add(
-        list, OP_expert_down, layer->down_type,
-        (const struct tensor *[]){f->step, slabs, route.ids, f->h, offsets, pairs, f->parts});
-    down->args.expert_down.hidden = hidden;
-    down->args.expert_down.ffn = layer->ffn;
-    down->args.expert_down.n_experts = route.n_experts;
-    down->args.expert_down.top_k = route.top_k;
-    down->args.expert_down.down_offset = layer->down_offset;
-
-    struct op *combine =
-        op_list_add(list, OP_expert_combine, DTYPE_F32,
-                    (const struct tensor *[]){f->step, f->parts, route.weights, f->y, f->x});
-    combine->args.expert_combine.hidden = hidden;
-    combine->args.expert_combine.top_k = route.top_k;
+    m = single_mixture(f, number, &layer->shared, layer->shared_ffn, grouped);
+    m.input = OBSERVED_SHARED;
+    m.down_input = OBSERVED_SHARED_DOWN;
+    m.h = f->shared_h;
+    m.parts = f->shared_part;
+    if (weight_tensor(&layer->shared_router)) {
+        gate_shared(f, &layer->shared_router, list);
+        m.weights = f->shared_weights;
+    }
+    mix(f, &m, f->mixed, f->x, list);
 }

@@ -8,12 +8,14 @@
 
 #include "engine/op/tensor.h"
 
+/* Of both kinds there is a row for every position; rewinding is forgetting the last rows. */
 enum state_kind {
-    STATE_KV, /* keys and values of every position; rewinding is forgetting the last rows */
+    STATE_KV,     /* caches: keys and values, (context, kv_heads * head_dim) each */
+    STATE_LATENT, /* caches: latents (context, kv_rank), rotated keys (context, rope_dim) */
 };
 
 struct state {
     enum state_kind kind;
     uint32_t layer;
-    struct tensor *k_cache, *v_cache; /* (context, kv_heads * head_dim) */
+    struct tensor *caches[2];
 };

@@ -1,6 +1,8 @@
 /* Strings become fields here, once: after model_bind nobody looks a tensor up by name or role. */
 #include "engine/model/model.h"
 
+#include "engine/model/expert_sets.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
@@ -8,61 +10,102 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Where the weights of a role are kept. */
+struct field {
+    enum tensor_role role;
+    size_t offset;
+};
+
+static const struct field layer_fields[] = {
+#define FIELD(role, member) \
+    { \
+        ROLE_##role, offsetof(struct model_layer, member) \
+    }
+    FIELD(ATTENTION_NORM, attention_norm),
+    FIELD(ATTENTION_OUTPUT, attention_output),
+    FIELD(ATTENTION_OUTPUT_BIAS, attention_output_bias),
+    FIELD(ATTENTION_Q, attention_q),
+    FIELD(ATTENTION_K, attention_k),
+    FIELD(ATTENTION_V, attention_v),
+    FIELD(ATTENTION_Q_BIAS, attention_q_bias),
+    FIELD(ATTENTION_K_BIAS, attention_k_bias),
+    FIELD(ATTENTION_V_BIAS, attention_v_bias),
+    FIELD(ATTENTION_Q_NORM, attention_q_norm),
+    FIELD(ATTENTION_K_NORM, attention_k_norm),
+    FIELD(ATTENTION_SINKS, attention_sinks),
+    FIELD(LATENT_Q_A, latent_q_a),
+    FIELD(LATENT_Q_A_NORM, latent_q_a_norm),
+    FIELD(LATENT_Q_NOPE, latent_q_nope),
+    FIELD(LATENT_Q_ROPE, latent_q_rope),
+    FIELD(LATENT_KV_A, latent_kv_a),
+    FIELD(LATENT_KV_A_NORM, latent_kv_a_norm),
+    FIELD(LATENT_K_ROPE, latent_k_rope),
+    FIELD(LATENT_K_B, latent_k_b),
+    FIELD(LATENT_V_B, latent_v_b),
+    FIELD(FFN_NORM, ffn_norm),
+    FIELD(ROUTER, router),
+    FIELD(ROUTER_BIAS, router_bias),
+    FIELD(ROUTER_CORRECTION, router_correction),
+    FIELD(EXPERT_GATE_BIAS, expert_gate_bias),
+    FIELD(EXPERT_UP_BIAS, expert_up_bias),
+    FIELD(EXPERT_DOWN_BIAS, expert_down_bias),
+    FIELD(SHARED_ROUTER, shared_router),
+#undef FIELD
+};
+
+static const struct field model_fields[] = {
+    {ROLE_TOKEN_EMBEDDING, offsetof(struct model, token_embedding)},
+    {ROLE_OUTPUT_NORM, offsetof(struct model, output_norm)},
+    {ROLE_OUTPUT, offsetof(struct model, output)},
+};
+
+/* NULL if no field has the role. */
+static struct weight *find_field(const struct field *fields, size_t n_fields, void *base,
+                                 enum tensor_role role)
+{
+    for (size_t i = 0; i < n_fields; i++) {
+        if (fields[i].role == role) {
+            return (struct weight *)((char *)base + fields[i].offset);
+        }
+    }
+    return NULL;
+}
+
 static struct weight *layer_field(struct model_layer *layer, enum tensor_role role)
 {
-    switch (role) {
-    case ROLE_ATTENTION_NORM:
-        return &layer->attention_norm;
-    case ROLE_ATTENTION_Q:
-        return &layer->attention_q;
-    case ROLE_ATTENTION_K:
-        return &layer->attention_k;
-    case ROLE_ATTENTION_V:
-        return &layer->attention_v;
-    case ROLE_ATTENTION_OUTPUT:
-        return &layer->attention_output;
-    case ROLE_ATTENTION_Q_NORM:
-        return &layer->attention_q_norm;
-    case ROLE_ATTENTION_K_NORM:
-        return &layer->attention_k_norm;
-    case ROLE_FFN_NORM:
-        return &layer->ffn_norm;
-    case ROLE_ROUTER:
-        return &layer->router;
-    default:
-        return NULL;
-    }
+    return find_field(layer_fields, sizeof(layer_fields) / sizeof(layer_fields[0]), layer, role);
 }
 
 static struct weight *model_field(struct model *model, enum tensor_role role)
 {
-    switch (role) {
-    case ROLE_TOKEN_EMBEDDING:
-        return &model->token_embedding;
-    case ROLE_OUTPUT_NORM:
-        return &model->output_norm;
-    case ROLE_OUTPUT:
-        return &model->output;
-    default:
-        return NULL;
-    }
+    return find_field(model_fields, sizeof(model_fields) / sizeof(model_fields[0]), model, role);
 }
 
-static bool bind_weight(struct weight *weight, const struct arch_weight *row,
-                        const struct hparams *hparams, const struct tensor_record *record,
-                        struct error *err)
+static bool check_record(const struct model_file *file, const struct arch_weight *row,
+                         const struct hparams *hparams, const struct tensor_record *record,
+                         struct error *err)
 {
     uint64_t rows = arch_dim_value(row->rows, hparams), cols = arch_dim_value(row->cols, hparams);
     if (record->rows != rows || record->cols != cols) {
         return error_set(err,
-                         "tensor %.*s has shape [%" PRIu64 ", %" PRIu64
+                         "%s: tensor %.*s has shape [%" PRIu64 ", %" PRIu64
                          "] where the model's numbers ask for [%" PRIu64 ", %" PRIu64 "]",
-                         (int)record->name_bytes, record->name, record->rows, record->cols, rows,
-                         cols);
+                         file->map.path, (int)record->name_bytes, record->name, record->rows,
+                         record->cols, rows, cols);
     }
     if ((row->flags & WEIGHT_KEEP_F32) && record->type != DTYPE_F32) {
-        return error_set(err, "tensor %.*s has type %s where f32 is required",
+        return error_set(err, "%s: tensor %.*s has type %s where f32 is required", file->map.path,
                          (int)record->name_bytes, record->name, dtype_name(record->type));
+    }
+    return true;
+}
+
+static bool bind_weight(struct weight *weight, const struct model_file *file,
+                        const struct arch_weight *row, const struct hparams *hparams,
+                        const struct tensor_record *record, struct error *err)
+{
+    if (!check_record(file, row, hparams, record, err)) {
+        return false;
     }
     weight->record = *record;
     struct tensor *tensor = &weight->tensor;
@@ -73,19 +116,46 @@ static bool bind_weight(struct weight *weight, const struct arch_weight *row,
                  role_name(row->role));
     }
     tensor->dtype = record->type;
-    tensor->rows = rows;
-    tensor->cols = cols;
+    tensor->rows = record->rows;
+    tensor->cols = record->cols;
     tensor->bytes = record->raw_bytes;
     return true;
 }
 
-static bool missing(const struct arch_weight *row, uint32_t layer, struct error *err)
+static bool missing(const struct model_file *file, const struct arch_weight *row, uint32_t layer,
+                    struct error *err)
 {
     if (row->flags & WEIGHT_PER_LAYER) {
-        return error_set(err, "the file has no %s tensor for layer %" PRIu32, role_name(row->role),
-                         layer);
+        return error_set(err, "%s: the file has no %s tensor for layer %" PRIu32, file->map.path,
+                         role_name(row->role), layer);
     }
-    return error_set(err, "the file has no %s tensor", role_name(row->role));
+    return error_set(err, "%s: the file has no %s tensor", file->map.path, role_name(row->role));
+}
+
+/* The host alone reads the divisors of RoPE's frequencies. */
+static bool bind_divisors(struct model *model, const struct model_file *file,
+                          const struct arch_weight *row, const struct tensor_record *record,
+                          struct error *err)
+{
+    if (!check_record(file, row, &model->hparams, record, err)) {
+        return false;
+    }
+    model->rope_divisors = malloc((size_t)record->raw_bytes);
+    if (!model->rope_divisors) {
+        return error_set(err, "not enough memory for %s", role_name(row->role));
+    }
+    if (!model_file_load(file, record, model->rope_divisors, err)) {
+        return false;
+    }
+    for (uint64_t i = 0; i < record->cols; i++) {
+        float divisor = model->rope_divisors[i];
+        if (!isfinite(divisor) || divisor <= 0) {
+            return error_set(err, "%s: tensor %.*s has a %g, which can divide no frequency",
+                             file->map.path, (int)record->name_bytes, record->name,
+                             (double)divisor);
+        }
+    }
+    return true;
 }
 
 static bool bind_global(struct model *model, const struct model_file *file,
@@ -96,9 +166,12 @@ static bool bind_global(struct model *model, const struct model_file *file,
         if (row->role == ROLE_OUTPUT) {
             model->tied = true;
         }
-        return (row->flags & WEIGHT_OPTIONAL) || missing(row, 0, err);
+        return (row->flags & WEIGHT_OPTIONAL) || missing(file, row, 0, err);
     }
-    return bind_weight(model_field(model, row->role), row, &model->hparams, &record, err);
+    if (row->role == ROLE_ROPE_DIVISORS) {
+        return bind_divisors(model, file, row, &record, err);
+    }
+    return bind_weight(model_field(model, row->role), file, row, &model->hparams, &record, err);
 }
 
 static bool bind_in_layer(struct model *model, const struct model_file *file,
@@ -106,65 +179,50 @@ static bool bind_in_layer(struct model *model, const struct model_file *file,
 {
     struct model_layer *layer = &model->layers[number];
     struct tensor_record record;
+    if ((row->flags & WEIGHT_ROUTER_LAYERS) && !layer->has_router) {
+        return true;
+    }
+    if (arch_dim_value(row->rows, &model->hparams) == 0 ||
+        arch_dim_value(row->cols, &model->hparams) == 0) {
+        return true; /* a model with these numbers has none */
+    }
     if (!model_file_find_tensor(file, row->role, number, &record)) {
-        /* A layer without a router is a dense one. */
-        return (row->flags & (WEIGHT_OPTIONAL | WEIGHT_ROUTER_LAYERS)) || missing(row, number, err);
+        return (row->flags & WEIGHT_OPTIONAL) || missing(file, row, number, err);
     }
-    if (row->role == ROLE_ROUTER) {
-        layer->has_router = true;
-    }
-    return bind_weight(layer_field(layer, row->role), row, &model->hparams, &record, err);
+    return bind_weight(layer_field(layer, row->role), file, row, &model->hparams, &record, err);
 }
 
-static bool bind_experts(struct model *model, const struct model_file *file, uint32_t number,
-                         struct error *err)
+/* A layer without a router is a dense one. */
+static bool find_router(struct model *model, const struct model_file *file, uint32_t number,
+                        struct error *err)
 {
     struct model_layer *layer = &model->layers[number];
-    struct expert_layer *directory = &layer->experts.directory;
-    const struct hparams *hparams = &model->hparams;
-    if (!model_file_find_expert_layer(file, number, directory)) {
-        return error_set(err, "the file has no experts for layer %" PRIu32, number);
+    struct tensor_record record;
+    layer->has_router = model_file_find_tensor(file, ROLE_ROUTER, number, &record);
+    layer->has_shared = layer->has_router && model->hparams.shared_ffn > 0;
+    layer->window = model->hparams.windowed[number] ? model->hparams.window : 0;
+    if (layer->has_router && !hparams_layer_has_router(&model->hparams, number)) {
+        return error_set(
+            err, "%s: layer %" PRIu32 " has a router, which the model's numbers say it has not",
+            file->map.path, number);
     }
-    uint32_t n_experts = layer->has_router ? hparams->experts : 1;
-    if (directory->n_experts != n_experts) {
-        return error_set(err,
-                         "layer %" PRIu32 " has %" PRIu32 " experts where its router has %" PRIu32,
-                         number, directory->n_experts, n_experts);
-    }
-    layer->ffn = layer->has_router ? hparams->expert_ffn : hparams->ffn;
-    for (uint32_t expert = 0; expert < n_experts; expert++) {
-        struct tensor_record record;
-        model_file_tensor_at(file, directory->first_record + expert, &record);
-        if (record.rows != 2 * (uint64_t)layer->ffn || record.cols != hparams->hidden) {
-            return error_set(err,
-                             "%.*s has gate and up of shape [%" PRIu64 ", %" PRIu64
-                             "] where the model's numbers ask for [%" PRIu64 ", %" PRIu32 "]",
-                             (int)record.name_bytes, record.name, record.rows, record.cols,
-                             2 * (uint64_t)layer->ffn, hparams->hidden);
-        }
-        if (expert == 0) {
-            if (record.down_offset > UINT32_MAX) {
-                return error_set(err, "%.*s is larger than this version can run",
-                                 (int)record.name_bytes, record.name);
-            }
-            layer->gate_up_type = record.type;
-            layer->down_type = record.down_type;
-            layer->down_offset = (uint32_t)record.down_offset;
-        } else if (record.type != layer->gate_up_type || record.down_type != layer->down_type ||
-                   record.down_offset != layer->down_offset) {
-            return error_set(err,
-                             "the experts of layer %" PRIu32
-                             " differ in type, which this version cannot run",
-                             number);
-        }
-    }
-    struct tensor *slabs = &layer->experts.slabs;
-    *slabs = (struct tensor){.dtype = layer->gate_up_type,
-                             .rows = n_experts,
-                             .cols = 1,
-                             .bytes = n_experts * sizeof(uint64_t)};
-    snprintf(slabs->name, sizeof(slabs->name), "layer %" PRIu32 " experts", number);
     return true;
+}
+
+static bool bind_layer(struct model *model, const struct model_file *file, uint32_t number,
+                       struct error *err)
+{
+    const struct arch *arch = model->arch;
+    if (!find_router(model, file, number, err)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < arch->n_weights; i++) {
+        if (arch->weights[i].flags & WEIGHT_PER_LAYER &&
+            !bind_in_layer(model, file, &arch->weights[i], number, err)) {
+            return false;
+        }
+    }
+    return expert_sets_bind(&model->layers[number], &model->hparams, file, number, err);
 }
 
 static bool bind_arch(struct model *model, const struct model_file *file, struct error *err)
@@ -179,7 +237,7 @@ static bool bind_arch(struct model *model, const struct model_file *file, struct
         return error_set(err, "%s: architecture \"%.*s\" is not one this version can run",
                          file->map.path, (int)(bytes < 64 ? bytes : 64), name);
     }
-    return hparams_from_file(&model->hparams, file, err);
+    return hparams_from_file(&model->hparams, model->arch, file, err);
 }
 
 bool model_bind(struct model *model, const struct model_file *file, struct error *err)
@@ -192,92 +250,59 @@ bool model_bind(struct model *model, const struct model_file *file, struct error
     if (!model->layers) {
         return error_set(err, "not enough memory for %" PRIu32 " layers", model->hparams.layers);
     }
-    for (uint32_t i = 0; i < model->arch->n_weights; i++) {
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < model->arch->n_weights; i++) {
         const struct arch_weight *row = &model->arch->weights[i];
-        if (!(row->flags & WEIGHT_PER_LAYER)) {
-            if (!bind_global(model, file, row, err)) {
-                goto fail;
-            }
-            continue;
-        }
-        for (uint32_t layer = 0; layer < model->hparams.layers; layer++) {
-            if (!bind_in_layer(model, file, row, layer, err)) {
-                goto fail;
-            }
-        }
+        ok = row->flags & WEIGHT_PER_LAYER || bind_global(model, file, row, err);
     }
-    for (uint32_t layer = 0; layer < model->hparams.layers; layer++) {
-        if (!bind_experts(model, file, layer, err)) {
-            goto fail;
-        }
+    for (uint32_t layer = 0; ok && layer < model->hparams.layers; layer++) {
+        ok = bind_layer(model, file, layer, err);
     }
-    return true;
-fail:
-    model_free(model);
-    return false;
+    if (!ok) {
+        model_free(model);
+    }
+    return ok;
 }
 
 void model_free(struct model *model)
 {
+    for (uint32_t layer = 0; model->layers && layer < model->hparams.layers; layer++) {
+        expert_sets_free(&model->layers[layer]);
+    }
     free(model->layers);
+    free(model->rope_divisors);
     *model = (struct model){0};
+}
+
+/* Visits a weight unless this model, or this layer, has none. */
+static bool visit(struct weight *weight, bool (*matrix)(void *context, struct weight *weight),
+                  void *context)
+{
+    return !weight || weight->tensor.bytes == 0 || matrix(context, weight);
 }
 
 bool model_each(struct model *model, bool (*matrix)(void *context, struct weight *weight),
                 bool (*experts)(void *context, struct expert_set *experts), void *context)
 {
-    for (uint32_t i = 0; i < model->arch->n_weights; i++) {
-        const struct arch_weight *row = &model->arch->weights[i];
-        if (row->flags & WEIGHT_PER_LAYER || (row->role == ROLE_OUTPUT && model->tied)) {
-            continue;
-        }
-        if (!matrix(context, model_field(model, row->role))) {
+    const struct arch *arch = model->arch;
+    for (uint32_t i = 0; i < arch->n_weights; i++) {
+        if (!(arch->weights[i].flags & WEIGHT_PER_LAYER) &&
+            !visit(model_field(model, arch->weights[i].role), matrix, context)) {
             return false;
         }
     }
     for (uint32_t number = 0; number < model->hparams.layers; number++) {
         struct model_layer *layer = &model->layers[number];
-        for (uint32_t i = 0; i < model->arch->n_weights; i++) {
-            const struct arch_weight *row = &model->arch->weights[i];
-            bool here = row->flags & WEIGHT_PER_LAYER &&
-                        (layer->has_router || !(row->flags & WEIGHT_ROUTER_LAYERS));
-            if (here && !matrix(context, layer_field(layer, row->role))) {
+        for (uint32_t i = 0; i < arch->n_weights; i++) {
+            if (arch->weights[i].flags & WEIGHT_PER_LAYER &&
+                !visit(layer_field(layer, arch->weights[i].role), matrix, context)) {
                 return false;
             }
         }
-        if (!experts(context, &layer->experts)) {
+        if (!experts(context, &layer->experts) ||
+            (layer->has_shared && !experts(context, &layer->shared))) {
             return false;
         }
     }
     return true;
-}
-
-/* Llama 3.1's scaling: wavelengths beyond the original context / low factor are divided, those
- * below the original context / high factor kept, with a linear ramp between. */
-static double scale_llama3(const struct hparams *hparams, double frequency)
-{
-    double wavelength = 2 * M_PI / frequency;
-    double context = hparams->rope_original_context;
-    double low = hparams->rope_low_frequency_factor, high = hparams->rope_high_frequency_factor;
-    if (wavelength < context / high) {
-        return frequency;
-    }
-    if (wavelength > context / low) {
-        return frequency / hparams->rope_factor;
-    }
-    double ramp = (context / wavelength - low) / (high - low);
-    return (1 - ramp) * frequency / hparams->rope_factor + ramp * frequency;
-}
-
-void model_rope_frequencies(const struct hparams *hparams, float *frequencies)
-{
-    for (uint32_t j = 0; j < hparams->head_dim / 2; j++) {
-        double frequency = pow(hparams->rope_theta, -2.0 * j / hparams->head_dim);
-        if (hparams->rope_scaling == ROPE_SCALING_LINEAR) {
-            frequency /= hparams->rope_factor;
-        } else if (hparams->rope_scaling == ROPE_SCALING_LLAMA3) {
-            frequency = scale_llama3(hparams, frequency);
-        }
-        frequencies[j] = (float)frequency;
-    }
 }

@@ -26,17 +26,20 @@
 #define OPS(X) \
     X(embed, "rrw", "y = rows of the table, one per token") \
     X(rms_norm, "rrrw", "y = x / rms(x) * weight") \
-    X(matmul, "rrrw", "y = weight x") \
+    X(matmul, "rrrRw", "y = weight x + bias") \
+    X(head_matmul, "rrrw", "y = weight x, head by head") \
     X(add, "rrrw", "y = a + b") \
     X(rope, "rrrw", "y = x with pairs rotated by position") \
     X(kv_store, "rrrww", "caches[position] = k, v") \
-    X(attention, "rrrrw", "y = softmax(q k) v") \
-    X(router, "rrrww", "ids, weights = top-k experts of each token") \
+    X(attention, "rrrrRw", "y = softmax(q k) v") \
+    X(attention_latent, "rrrrrw", "y = softmax(q latent + q_rope k_rope) latent") \
+    X(router, "rrrRRww", "ids, weights = top-k experts of each token") \
     X(expert_group, "rrww", "(token, slot) pairs sorted by expert") \
-    X(expert_gate_up, "rrrrRRw", "h = activation(gate x) * up x of the chosen experts") \
-    X(expert_down, "rrrrRRw", "parts = down h of the chosen experts") \
+    X(expert_gate_up, "rrrrRRRRw", "h = activation(gate x) * up x of the chosen experts") \
+    X(expert_down, "rrrrRRRw", "parts = down h of the chosen experts") \
     X(expert_combine, "rrrrw", "y = residual + sum of weights * parts") \
-    X(argmax, "rw", "id = index of the largest")
+    X(argmax, "rw", "id = index of the largest") \
+    X(observe, "rrRww", "sums += x^2 of the tokens that took each expert")
 
 enum op_kind {
 #define X(name, ...) OP_##name,
@@ -45,7 +48,7 @@ enum op_kind {
         OP_COUNT
 };
 
-#define OP_MAX_TENSORS 8
+#define OP_MAX_TENSORS 10
 #define OP_MAX_ARGS_BYTES 128
 
 /* Values that change from token to token: written by the host before every run, read by any op.

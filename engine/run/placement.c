@@ -29,10 +29,10 @@ static bool each_record(const struct model_file *file, const struct placement_re
         }
     }
     for (uint32_t i = 0; i < request->n_experts; i++) {
-        const struct expert_layer *directory = &request->experts[i]->directory;
-        for (uint32_t expert = 0; expert < directory->n_experts; expert++) {
+        const struct expert_set *experts = request->experts[i];
+        for (uint32_t expert = 0; expert < experts->n_experts; expert++) {
             struct tensor_record record;
-            model_file_tensor_at(file, directory->first_record + expert, &record);
+            model_file_tensor_at(file, experts->first_record + expert, &record);
             if (!fn(context, &record)) {
                 return false;
             }
@@ -108,26 +108,40 @@ static bool place_record(struct placement *p, const struct tensor_record *record
     return true;
 }
 
+/* Makes the table of a class from the addresses of all experts of its set. */
+static bool place_table(struct placement *p, const struct expert_set *experts,
+                        struct expert_class *class, const uint64_t *addresses, uint64_t *table,
+                        struct error *err)
+{
+    const struct backend_functions *backend = p->backend->functions;
+    struct buffer *buffer = &p->buffers[p->n_buffers];
+    for (uint32_t expert = 0; expert < experts->n_experts; expert++) {
+        struct tensor_record record;
+        model_file_tensor_at(p->file, experts->first_record + expert, &record);
+        table[expert] = expert_class_has(class, &record) ? addresses[expert] : 0;
+    }
+    if (!backend->buffer_create(p->backend, class->slabs.bytes, BUFFER_WEIGHTS, buffer, err)) {
+        return false;
+    }
+    p->n_buffers++;
+    class->slabs.address = buffer->address;
+    return backend->write(p->backend, buffer, 0, table, class->slabs.bytes, err);
+}
+
 static bool place_experts(struct placement *p, struct expert_set *experts, struct error *err)
 {
-    const struct expert_layer *directory = &experts->directory;
-    uint64_t *table = malloc(directory->n_experts * sizeof(*table));
-    bool ok = table || error_set(err, "not enough memory for a table of experts");
-    for (uint32_t expert = 0; ok && expert < directory->n_experts; expert++) {
+    uint64_t *addresses = calloc(2 * (size_t)experts->n_experts, sizeof(*addresses));
+    bool ok = addresses || error_set(err, "not enough memory for a table of experts");
+    for (uint32_t expert = 0; ok && expert < experts->n_experts; expert++) {
         struct tensor_record record;
-        model_file_tensor_at(p->file, directory->first_record + expert, &record);
-        ok = place_record(p, &record, &table[expert], err);
+        model_file_tensor_at(p->file, experts->first_record + expert, &record);
+        ok = place_record(p, &record, &addresses[expert], err);
     }
-    struct buffer *buffer = &p->buffers[p->n_buffers];
-    if (ok && p->backend->functions->buffer_create(p->backend, experts->slabs.bytes, BUFFER_WEIGHTS,
-                                                   buffer, err)) {
-        p->n_buffers++;
-        experts->slabs.address = buffer->address;
-        ok = p->backend->functions->write(p->backend, buffer, 0, table, experts->slabs.bytes, err);
-    } else {
-        ok = false;
+    for (uint32_t i = 0; ok && i < experts->n_classes; i++) {
+        ok = place_table(p, experts, &experts->classes[i], addresses,
+                         addresses + experts->n_experts, err);
     }
-    free(table);
+    free(addresses);
     return ok;
 }
 
@@ -158,7 +172,11 @@ struct placement *placement_create(struct backend *backend, const struct model_f
     if (p) {
         *p = (struct placement){
             .backend = backend, .file = file, .request = request, .total = sum.all};
-        p->buffers = calloc(sum.records + request->n_experts, sizeof(*p->buffers));
+        uint64_t n_tables = 0;
+        for (uint32_t i = 0; i < request->n_experts; i++) {
+            n_tables += request->experts[i]->n_classes;
+        }
+        p->buffers = calloc(sum.records + n_tables, sizeof(*p->buffers));
     }
     bool ok = (p && p->buffers) || error_set(err, "not enough memory to place the weights");
     for (uint32_t i = 0; ok && i < request->n_weights; i++) {

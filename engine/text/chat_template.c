@@ -52,7 +52,11 @@ int template_clip(const char *data, size_t bytes)
 void template_raise(struct template_context *context, const struct template_string *message)
 {
     size_t bytes = template_space_before(message->data, message->bytes);
-    error_set(context->err, "%.*s", bytes < 4096 ? (int)bytes : 4096, message->data);
+    if (bytes == 0 || message->data[0] == 0) {
+        error_set(context->err, "the template raised an exception without a message");
+    } else {
+        error_set(context->err, "%.*s", bytes < 4096 ? (int)bytes : 4096, message->data);
+    }
     longjmp(context->fail, 1);
 }
 

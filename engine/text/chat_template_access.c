@@ -293,6 +293,7 @@ struct template_list *template_iterate(struct template_context *context,
     if (!template_is_list(value)) {
         template_fail(context, "a %s cannot be iterated", template_type(value));
     }
+    template_charge(context, value.list->count * sizeof(struct template_value));
     /* A view of the items as they are now: the body of a loop may append to the list. */
     struct template_list *view = template_allocate(context, sizeof(*view));
     *view = *value.list;

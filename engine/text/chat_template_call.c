@@ -68,6 +68,7 @@ struct template_value template_function_call(struct template_context *context,
                                              const struct template_function *function,
                                              struct template_call *call)
 {
+    template_charge(context, 0);
     call->name = function->name;
     if (function->parameters) {
         bind(context, function, call);

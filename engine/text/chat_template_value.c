@@ -478,13 +478,14 @@ static bool dicts_equal(struct template_context *context, const struct template_
 bool template_equal(struct template_context *context, struct template_value a,
                     struct template_value b)
 {
+    template_charge(context,
+                    a.kind == VALUE_STRING && b.kind == VALUE_STRING ? a.string->bytes : 0);
     if (is_number(a) && is_number(b)) {
         return compare_numbers(a, b) == 0;
     }
     if (a.kind != b.kind) {
         return false;
     }
-    template_charge(context, a.kind == VALUE_STRING ? a.string->bytes : 0);
     if (a.kind != VALUE_LIST && a.kind != VALUE_TUPLE && a.kind != VALUE_RANGE &&
         a.kind != VALUE_DICT) {
         return template_same(a, b);
@@ -513,6 +514,7 @@ int template_compare(struct template_context *context, struct template_value a,
 {
     template_require(context, a);
     template_require(context, b);
+    template_charge(context, 0);
     if (is_number(a) && is_number(b)) {
         return compare_numbers(a, b);
     }

@@ -2,8 +2,9 @@
  * inside a message stays text, while the template's own special tokens are recognised.
  *
  * How: a marker character that occurs in no message is put into every special-token text that a
- * message contains, before the template is rendered. In the rendered text only the template's
- * special tokens are whole. It is cut at those, the markers are taken out of the pieces between,
+ * message contains, before the template is rendered, and behind what could be the first half of one
+ * (a template may join the parts of a content). In the rendered text only the template's special
+ * tokens are whole. It is cut at those, the markers are taken out of the pieces between,
  * and those pieces are encoded as plain text.
  */
 #pragma once
@@ -11,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <jansson.h>
 
 #include "engine/text/tokenizer.h"
 #include "format/error.h"
@@ -21,14 +24,11 @@ struct chat_guard;
 struct chat_guard *chat_guard_create(const struct tokenizer *tokenizer, struct error *err);
 void chat_guard_destroy(struct chat_guard **guard);
 
-/* Takes note of the markers a message already contains; to be called for every message before the
- * first is protected. False if no marker is left. */
-bool chat_guard_look(struct chat_guard *guard, const char *content, struct error *err);
+/* A copy of JSON of strangers (messages, tools, ...) with the marker in every special token's text
+ * that a string or a key holds, or that could begin at its end; json_decref it. To be called once,
+ * before chat_guard_encode. NULL if no marker is left or memory runs out. */
+json_t *chat_guard_protect(struct chat_guard *guard, const json_t *value, struct error *err);
 
-/* A copy of the content with the marker inside every special token's text (most often none); free
- * it. */
-char *chat_guard_protect(const struct chat_guard *guard, const char *content, struct error *err);
-
-/* Appends the ids of the rendered text. */
-bool chat_guard_encode(const struct chat_guard *guard, const char *text, size_t bytes,
+/* Appends the ids of the rendered text, which it may change. */
+bool chat_guard_encode(const struct chat_guard *guard, char *text, size_t bytes,
                        struct token_list *list, struct error *err);

@@ -6,6 +6,8 @@
 #include "format/map.h"
 
 #define MAX_BYTES (UINT64_C(256) << 20)
+/* A parsed text takes some 150 bytes a value. The largest real tokenizer.json has two million. */
+#define MAX_VALUES 8000000
 
 char *json_file_path(const char *folder, const char *name, struct error *err)
 {
@@ -17,6 +19,16 @@ char *json_file_path(const char *folder, const char *name, struct error *err)
     return path;
 }
 
+static bool has_too_many_values(const struct map *map)
+{
+    uint64_t values = 0;
+    for (uint64_t i = 0; i < map->bytes; i++) {
+        uint8_t c = map->data[i];
+        values += c == ',' || c == '[' || c == '{';
+    }
+    return values > MAX_VALUES;
+}
+
 static bool load(const char *path, json_t **root, struct error *err)
 {
     struct map map;
@@ -26,6 +38,11 @@ static bool load(const char *path, json_t **root, struct error *err)
     if (map.bytes > MAX_BYTES) {
         map_close(&map);
         return error_set(err, "%s is larger than 256 MiB; is it the right file?", path);
+    }
+    if (has_too_many_values(&map)) {
+        map_close(&map);
+        return error_set(err, "%s has more than %d values; is it the right file?", path,
+                         MAX_VALUES);
     }
     json_error_t error;
     const size_t flags = JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES;

@@ -1,16 +1,18 @@
 #include "engine/text/tokenizer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/text/tokenizer_added.h"
 #include "engine/text/tokenizer_bpe.h"
+#include "engine/text/tokenizer_normalize.h"
 #include "engine/text/tokenizer_regex.h"
 #include "engine/text/tokenizer_tables.h"
 #include "engine/text/unicode.h"
 
 _Static_assert(TOKEN_NONE == TOKENIZER_SECTION_NO_ID, "the file and the engine agree");
 
-/* So that a normalised piece (at most three times as long) has 31-bit positions. */
+/* So that a piece in NFC (at most three times as long) has 31-bit positions. */
 #define MAX_TEXT_BYTES ((size_t)512 << 20)
 
 struct tokenizer {
@@ -114,7 +116,9 @@ struct encoding {
     struct token_list *list;
     struct tokenizer_bpe bpe;
     struct tokenizer_regex_search *search;
-    struct unicode_buffer repaired, normalized;
+    struct unicode_buffer repaired, normalized, spare;
+    const char *start; /* the whole text, then what normalisation makes of its start: or NULL */
+    const char *first; /* the piece that begins the whole text, or NULL */
     struct error *err;
 };
 
@@ -127,6 +131,38 @@ static bool run_prefix_space(struct encoding *e, uint32_t step, const char *text
               unicode_buffer_append(&spaced, text, bytes, e->err) &&
               run_steps(e, step + 1, spaced.data, spaced.bytes);
     unicode_buffer_free(&spaced);
+    return ok;
+}
+
+static bool begins_with(const char *text, size_t bytes, const char *start, size_t start_bytes)
+{
+    return bytes >= start_bytes && memcmp(text, start, start_bytes) == 0;
+}
+
+static bool run_metaspace(struct encoding *e, uint32_t step, const char *text, size_t bytes)
+{
+    const struct tokenizer_tables *tables = &e->tokenizer->tables;
+    const struct tokenizer_section_step *s = &tables->pre_tokenizer.at[step];
+    const char *mark = tables->pool + s->text.offset;
+    size_t n_mark = s->text.bytes;
+    bool prepend = (s->flags & TOKENIZER_SECTION_METASPACE_ALWAYS) ||
+                   ((s->flags & TOKENIZER_SECTION_METASPACE_FIRST) && text == e->first);
+    struct unicode_buffer marked = {0};
+    bool ok = !prepend || text[0] == ' ' || begins_with(text, bytes, mark, n_mark) ||
+              unicode_buffer_append(&marked, mark, n_mark, e->err);
+    const struct tokenizer_normalize_step replace = {TOKENIZER_SECTION_REPLACE, " ", 1, mark,
+                                                     n_mark};
+    ok = ok && tokenizer_normalize(&replace, text, bytes, &marked, e->err);
+    size_t begin = 0;
+    for (size_t end = 1; ok && (s->flags & TOKENIZER_SECTION_METASPACE_SPLIT) && end < marked.bytes;
+         end++) {
+        if (begins_with(marked.data + end, marked.bytes - end, mark, n_mark)) {
+            ok = run_steps(e, step + 1, marked.data + begin, end - begin);
+            begin = end;
+        }
+    }
+    ok = ok && run_steps(e, step + 1, marked.data + begin, marked.bytes - begin);
+    unicode_buffer_free(&marked);
     return ok;
 }
 
@@ -174,8 +210,13 @@ static bool run_steps(struct encoding *e, uint32_t step, const char *text, size_
     if (step == tables->pre_tokenizer.count) {
         return tokenizer_bpe_encode(&e->bpe, tables, text, bytes, e->list, e->err);
     }
-    if (tables->pre_tokenizer.at[step].kind == TOKENIZER_SECTION_SPLIT) {
+    switch ((enum tokenizer_section_pre_tokenizer)tables->pre_tokenizer.at[step].kind) {
+    case TOKENIZER_SECTION_SPLIT:
         return run_split(e, step, text, bytes);
+    case TOKENIZER_SECTION_METASPACE:
+        return run_metaspace(e, step, text, bytes);
+    case TOKENIZER_SECTION_PREFIX_SPACE:
+        break;
     }
     return text[0] == ' ' ? run_steps(e, step + 1, text, bytes)
                           : run_prefix_space(e, step, text, bytes);
@@ -201,21 +242,37 @@ static bool split_added(struct encoding *e, const struct tokenizer_added *added,
 
 static bool encode_normalized(struct encoding *e, const char *text, size_t bytes)
 {
+    e->first = e->start && text == e->start ? text : NULL;
     return run_steps(e, 0, text, bytes);
 }
 
 static bool encode_raw(struct encoding *e, const char *text, size_t bytes)
 {
-    if (e->tokenizer->tables.normalizer.count > 0 &&
-        bytes > 0) { /* NFC is the only kind, and idempotent */
-        e->normalized.bytes = 0;
-        if (!unicode_compose(text, bytes, &e->normalized, e->err)) {
+    const struct tokenizer_tables *tables = &e->tokenizer->tables;
+    bool is_start = e->start && text == e->start;
+    for (uint32_t i = 0; i < tables->normalizer.count && bytes > 0; i++) {
+        const struct tokenizer_section_step *s = &tables->normalizer.at[i];
+        const struct tokenizer_normalize_step step = {
+            s->kind, tables->pool + s->text.offset, s->text.bytes,
+            tables->pool + s->replacement.offset, s->replacement.bytes};
+        e->spare.bytes = 0;
+        if (!tokenizer_normalize(&step, text, bytes, &e->spare, e->err)) {
             return false;
         }
-        text = e->normalized.data;
-        bytes = e->normalized.bytes;
+        struct unicode_buffer made = e->spare;
+        e->spare = e->normalized;
+        e->normalized = made;
+        text = made.data;
+        bytes = made.bytes;
     }
-    return bytes == 0 || split_added(e, &e->tokenizer->normalized, text, bytes, encode_normalized);
+    if (bytes == 0) {
+        return true;
+    }
+    const char *start = e->start;
+    e->start = is_start ? text : NULL;
+    bool ok = split_added(e, &e->tokenizer->normalized, text, bytes, encode_normalized);
+    e->start = start;
+    return ok;
 }
 
 static bool append_all(struct encoding *e, struct tokenizer_ids ids)
@@ -228,8 +285,9 @@ static bool append_all(struct encoding *e, struct tokenizer_ids ids)
     return true;
 }
 
-static bool encode(struct encoding *e, const char *text, size_t bytes, bool add_special)
+static bool encode(struct encoding *e, const char *text, size_t bytes, uint32_t flags)
 {
+    bool add_special = flags & TOKENIZER_ADD_SPECIAL;
     const struct tokenizer_tables *tables = &e->tokenizer->tables;
     if (!unicode_is_valid(text, bytes)) {
         if (!unicode_repair(text, bytes, &e->repaired, e->err)) {
@@ -238,6 +296,7 @@ static bool encode(struct encoding *e, const char *text, size_t bytes, bool add_
         text = e->repaired.data;
         bytes = e->repaired.bytes;
     }
+    e->start = flags & TOKENIZER_CONTINUE ? NULL : text;
     e->search = tokenizer_regex_search_create(bytes * (1 + tables->pre_tokenizer.count), e->err);
     return e->search && (!add_special || append_all(e, tables->prefix)) &&
            split_added(e, &e->tokenizer->raw, text, bytes, encode_raw) &&
@@ -256,7 +315,7 @@ bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_
                          .parse_special = flags & TOKENIZER_PARSE_SPECIAL,
                          .list = list,
                          .err = err};
-    bool ok = encode(&e, text, bytes, flags & TOKENIZER_ADD_SPECIAL);
+    bool ok = encode(&e, text, bytes, flags);
     if (!ok) {
         list->count = count; /* nothing of a text that failed */
     }
@@ -264,6 +323,7 @@ bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_
     tokenizer_regex_search_destroy(&e.search);
     unicode_buffer_free(&e.repaired);
     unicode_buffer_free(&e.normalized);
+    unicode_buffer_free(&e.spare);
     return ok;
 }
 
@@ -289,4 +349,43 @@ const char *tokenizer_token_bytes(const struct tokenizer *tokenizer, uint32_t id
     }
     *bytes = tokenizer->tables.tokens[id].raw_bytes;
     return tokenizer->tables.pool + tokenizer->tables.tokens[id].raw_offset;
+}
+
+/* How many bytes of a whole text the decoder takes away at its start. */
+static size_t start_to_strip(const struct tokenizer_tables *tables, const char *text, size_t bytes)
+{
+    size_t strip = 0;
+    for (uint32_t i = 0; i < tables->decoder.count; i++) {
+        const struct tokenizer_section_step *step = &tables->decoder.at[i];
+        if (step->kind == TOKENIZER_SECTION_STRIP_START &&
+            begins_with(text + strip, bytes - strip, tables->pool + step->text.offset,
+                        step->text.bytes)) {
+            strip += step->text.bytes;
+        }
+    }
+    return strip;
+}
+
+bool tokenizer_decode(const struct tokenizer *tokenizer, const uint32_t *ids, size_t count,
+                      char **text, size_t *bytes, struct error *err)
+{
+    struct unicode_buffer raw = {0}, whole = {0};
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        uint32_t n;
+        const char *part = tokenizer_token_bytes(tokenizer, ids[i], true, &n);
+        ok = unicode_buffer_append(&raw, part, n, err);
+    }
+    ok = ok && unicode_repair(raw.data ? raw.data : "", raw.bytes, &whole, err) &&
+         unicode_buffer_reserve(&whole, 1, err);
+    unicode_buffer_free(&raw);
+    if (!ok) {
+        unicode_buffer_free(&whole);
+        return false;
+    }
+    size_t strip = start_to_strip(&tokenizer->tables, whole.data, whole.bytes);
+    memmove(whole.data, whole.data + strip, whole.bytes - strip);
+    *text = whole.data;
+    *bytes = whole.bytes - strip;
+    return true;
 }

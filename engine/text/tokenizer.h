@@ -1,4 +1,4 @@
-/* Text to token ids and back, exactly as the model's tokenizer.json says.
+/* Text to token ids and back, exactly as the model's tokenizer.json (or GGUF file) says.
  *
  * Works on the tokenizer section of a .moxie file in place (format/README.md), which must outlive
  * the tokenizer. A tokenizer is read-only after creation: any number of threads may use it.
@@ -19,6 +19,8 @@ enum tokenizer_flags {
     TOKENIZER_ADD_SPECIAL = 1 << 0,   /* BOS and EOS as the model's post-processor adds them */
     TOKENIZER_PARSE_SPECIAL = 1 << 1, /* text of special tokens becomes those tokens; without it,
                                          only added tokens that are not special are recognised */
+    TOKENIZER_CONTINUE = 1 << 2,      /* the text follows an added token: it is not the beginning,
+                                         where some tokenizers put a space */
 };
 
 /* The section is untrusted: every offset and id in it is checked here, once. */
@@ -53,6 +55,12 @@ const char *tokenizer_token_text(const struct tokenizer *tokenizer, uint32_t id,
  * show_special, special tokens add nothing. *bytes is set; the result is owned by the tokenizer. */
 const char *tokenizer_token_bytes(const struct tokenizer *tokenizer, uint32_t id, bool show_special,
                                   uint32_t *bytes);
+
+/* The text of ids that do not continue another text: as tokenizer_token_bytes and a stream give it,
+ * less the space that the tokenizer of some models puts at the start of every text. Special tokens
+ * are shown. *text is allocated (free it), not terminated. */
+bool tokenizer_decode(const struct tokenizer *tokenizer, const uint32_t *ids, size_t count,
+                      char **text, size_t *bytes, struct error *err);
 
 /* Streaming: push tokens' bytes, take out only whole characters. At most 3 bytes are held back; an
  * invalid sequence comes out as U+FFFD per maximal subpart. Zero-initialise before first use. */

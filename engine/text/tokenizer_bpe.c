@@ -9,6 +9,10 @@ struct tokenizer_bpe_symbol {
     uint32_t id;
     int32_t previous, next; /* -1 at the ends */
     bool gone;              /* merged into the symbol on its left */
+    /* How the symbol came about, so that an unused token can fall apart again: the last symbol it
+     * took in (-1: none), and, in that one, what the taker was before. */
+    int32_t taken, taker_taken;
+    uint32_t taker_id;
 };
 
 struct tokenizer_bpe_pair {
@@ -91,6 +95,13 @@ static void push_pair(struct tokenizer_bpe *bpe, const struct tokenizer_tables *
     }
 }
 
+static void add_symbol(struct tokenizer_bpe *bpe, int32_t *n, uint32_t id)
+{
+    bpe->symbols[*n] =
+        (struct tokenizer_bpe_symbol){.id = id, .previous = *n - 1, .next = *n + 1, .taken = -1};
+    ++*n;
+}
+
 /* One symbol per byte that has a token; others become the unknown token or, without one, nothing.
  */
 static int32_t split_bytes(struct tokenizer_bpe *bpe, const struct tokenizer_tables *tables,
@@ -107,12 +118,55 @@ static int32_t split_bytes(struct tokenizer_bpe *bpe, const struct tokenizer_tab
             continue;
         }
         after_unknown = unknown;
-        bpe->symbols[n] = (struct tokenizer_bpe_symbol){
-            .id = unknown ? tables->header->unk : id, .previous = n - 1, .next = n + 1};
-        n++;
+        add_symbol(bpe, &n, unknown ? tables->header->unk : id);
     }
-    if (n > 0) {
-        bpe->symbols[n - 1].next = -1;
+    return n;
+}
+
+/* The tokens of a character's bytes, if there is one for each. */
+static bool add_bytes(struct tokenizer_bpe *bpe, const struct tokenizer_tables *tables, int32_t *n,
+                      const char *character, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (!tables->byte_tokens ||
+            tables->byte_tokens[(uint8_t)character[i]] == TOKENIZER_SECTION_NO_ID) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < length; i++) {
+        add_symbol(bpe, n, tables->byte_tokens[(uint8_t)character[i]]);
+    }
+    return true;
+}
+
+/* One symbol per character of the vocabulary; the bytes of others, or the unknown token. That one
+ * waits until its run is over, which bytes do not end: as in Hugging Face's. */
+static int32_t split_characters(struct tokenizer_bpe *bpe, const struct tokenizer_tables *tables,
+                                const char *piece, size_t bytes)
+{
+    uint32_t unk = tables->header->unk;
+    bool fuse = tables->header->flags & TOKENIZER_SECTION_FUSE_UNK, waiting = false;
+    int32_t n = 0;
+    size_t length;
+    for (size_t i = 0; i < bytes; i += length) {
+        uint32_t code = unicode_at(piece, bytes, i, &length);
+        uint32_t id =
+            code < 128 ? tables->ascii[code] : tokenizer_tables_find(tables, piece + i, length);
+        if (id == TOKENIZER_SECTION_NO_ID &&
+            (add_bytes(bpe, tables, &n, piece + i, length) || unk == TOKENIZER_SECTION_NO_ID)) {
+            continue;
+        }
+        bool known = id != TOKENIZER_SECTION_NO_ID;
+        if (waiting && (known || !fuse)) {
+            add_symbol(bpe, &n, unk);
+        }
+        waiting = !known;
+        if (known) {
+            add_symbol(bpe, &n, id);
+        }
+    }
+    if (waiting) {
+        add_symbol(bpe, &n, unk);
     }
     return n;
 }
@@ -136,6 +190,9 @@ static void merge_all(struct tokenizer_bpe *bpe, const struct tokenizer_tables *
             continue; /* a neighbour has merged since this pair was found */
         }
         struct tokenizer_bpe_symbol *right = &symbols[left->next];
+        right->taker_id = left->id;
+        right->taker_taken = left->taken;
+        left->taken = left->next;
         left->id = pair.result;
         left->next = right->next;
         right->gone = true;
@@ -147,11 +204,33 @@ static void merge_all(struct tokenizer_bpe *bpe, const struct tokenizer_tables *
     }
 }
 
+/* Takes unused tokens apart, along the merges that made them. */
+static void split_unused(struct tokenizer_bpe *bpe, const struct tokenizer_tables *tables)
+{
+    for (int32_t i = 0; i >= 0;) {
+        struct tokenizer_bpe_symbol *left = &bpe->symbols[i];
+        if (left->taken < 0 || !(tables->tokens[left->id].flags & TOKENIZER_SECTION_TOKEN_UNUSED)) {
+            i = left->next;
+            continue;
+        }
+        int32_t position = left->taken;
+        struct tokenizer_bpe_symbol *right = &bpe->symbols[position];
+        left->id = right->taker_id;
+        left->taken = right->taker_taken;
+        right->next = left->next;
+        left->next = position;
+    }
+}
+
 static bool find_whole(struct tokenizer_bpe *bpe, const struct tokenizer_tables *tables,
                        const char *piece, size_t bytes, uint32_t *id, struct error *err)
 {
     *id = TOKENIZER_SECTION_NO_ID;
     if (bytes > TOKENIZER_SECTION_MAX_TOKEN_BYTES) {
+        return true;
+    }
+    if (tables->header->alphabet == TOKENIZER_SECTION_CHARACTERS) {
+        *id = tokenizer_tables_find(tables, piece, bytes);
         return true;
     }
     bpe->spelling.bytes = 0;
@@ -186,9 +265,16 @@ bool tokenizer_bpe_encode(struct tokenizer_bpe *bpe, const struct tokenizer_tabl
     if (!reserve(bpe, bytes, err)) {
         return false;
     }
-    int32_t n = split_bytes(bpe, tables, piece, bytes);
+    int32_t n = tables->header->alphabet == TOKENIZER_SECTION_BYTES
+                    ? split_bytes(bpe, tables, piece, bytes)
+                    : split_characters(bpe, tables, piece, bytes);
+    if (n == 0) {
+        return true;
+    }
+    bpe->symbols[n - 1].next = -1;
     merge_all(bpe, tables, n);
-    for (int32_t i = n > 0 ? 0 : -1; i >= 0; i = bpe->symbols[i].next) {
+    split_unused(bpe, tables);
+    for (int32_t i = 0; i >= 0; i = bpe->symbols[i].next) {
         if (!token_list_append(list, bpe->symbols[i].id, err)) {
             return false;
         }

@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "engine/text/byte_map.h"
+#include "engine/text/tokenizer_normalize.h"
 #include "engine/text/unicode.h"
 
 void tokenizer_parts_free(struct tokenizer_parts *parts)
 {
     free(parts->tokens);
     free(parts->merges);
+    free(parts->scores);
     free(parts->added);
     *parts = (struct tokenizer_parts){0};
 }
@@ -45,8 +47,50 @@ static bool add_table(struct build *b, struct tokenizer_section_table *table, co
            unicode_buffer_append(&b->tables, zeros, (8 - b->tables.bytes % 8) % 8, b->err);
 }
 
-/* What a token adds to the text: the bytes that its characters spell. Added tokens, and tokens that
- * are no spelling of bytes, stand for themselves. */
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int tokenizer_byte_token(const char *text, size_t bytes)
+{
+    if (!text || bytes != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>' ||
+        hex_digit(text[3]) < 0 || hex_digit(text[4]) < 0) {
+        return -1;
+    }
+    return hex_digit(text[3]) * 16 + hex_digit(text[4]);
+}
+
+/* What a token adds to the text, into out[0..token->bytes). Spellings of bytes become the bytes;
+ * added tokens of byte-level vocabularies, and tokens that spell no bytes, stand for themselves. */
+static size_t read_raw(const struct build *b, const struct tokenizer_part_token *token, char *out)
+{
+    size_t n = 0, n_mark = sizeof(TOKENIZER_SPACE_MARK) - 1;
+    if (b->parts->alphabet == TOKENIZER_SECTION_BYTES) {
+        bool read = !(token->flags & TOKENIZER_SECTION_TOKEN_ADDED) &&
+                    byte_map_read(token->text, token->bytes, out, &n);
+        if (!read) {
+            memcpy(out, token->text, token->bytes);
+            n = token->bytes;
+        }
+        return n;
+    }
+    int byte = b->parts->flags & TOKENIZER_SECTION_BYTE_FALLBACK
+                   ? tokenizer_byte_token(token->text, token->bytes)
+                   : -1;
+    if (byte >= 0) {
+        *out = (char)byte;
+        return 1;
+    }
+    for (size_t i = 0; i < token->bytes;) {
+        bool mark = token->bytes - i >= n_mark &&
+                    memcmp(token->text + i, TOKENIZER_SPACE_MARK, n_mark) == 0;
+        out[n++] = mark ? ' ' : token->text[i];
+        i += mark ? n_mark : 1;
+    }
+    return n;
+}
+
 static bool add_token(struct build *b, uint32_t id, struct tokenizer_section_token *record)
 {
     const struct tokenizer_part_token *token = &b->parts->tokens[id];
@@ -62,16 +106,12 @@ static bool add_token(struct build *b, uint32_t id, struct tokenizer_section_tok
         return false;
     }
     char raw[TOKENIZER_SECTION_MAX_TOKEN_BYTES];
-    size_t n_raw;
-    record->text_bytes = record->raw_bytes = (uint16_t)token->bytes;
+    size_t n_raw = read_raw(b, token, raw);
+    record->text_bytes = (uint16_t)token->bytes;
+    record->raw_bytes = (uint16_t)n_raw;
     record->raw_offset = record->text_offset;
-    if (!(token->flags & TOKENIZER_SECTION_TOKEN_ADDED) &&
-        byte_map_read(token->text, token->bytes, raw, &n_raw) &&
-        (n_raw != token->bytes || memcmp(raw, token->text, n_raw) != 0)) {
-        record->raw_bytes = (uint16_t)n_raw;
-        return add_text(b, raw, n_raw, &record->raw_offset);
-    }
-    return true;
+    return (n_raw == token->bytes && memcmp(raw, token->text, n_raw) == 0) ||
+           add_text(b, raw, n_raw, &record->raw_offset);
 }
 
 static bool add_tokens(struct build *b)
@@ -101,6 +141,25 @@ static int compare_tokens(const void *a, const void *b, void *tokens)
     return order ? order : (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
+/* The byte that a vocabulary entry is, or -1. */
+static int token_byte(const struct build *b, const struct tokenizer_part_token *token)
+{
+    char raw[2];
+    size_t n_raw;
+    if (b->parts->alphabet == TOKENIZER_SECTION_CHARACTERS) {
+        return tokenizer_byte_token(token->text, token->bytes);
+    }
+    return token->bytes <= 2 && byte_map_read(token->text, token->bytes, raw, &n_raw) && n_raw == 1
+               ? (uint8_t)raw[0]
+               : -1;
+}
+
+static bool has_byte_tokens(const struct tokenizer_parts *parts)
+{
+    return parts->alphabet == TOKENIZER_SECTION_BYTES ||
+           (parts->flags & TOKENIZER_SECTION_BYTE_FALLBACK);
+}
+
 static bool add_vocabulary(struct build *b)
 {
     struct tokenizer_part_token *tokens = b->parts->tokens;
@@ -111,15 +170,12 @@ static bool add_vocabulary(struct build *b)
     uint32_t byte_tokens[256], n = 0;
     memset(byte_tokens, 0xFF, sizeof(byte_tokens));
     for (uint32_t id = 0; id < b->parts->n_tokens; id++) {
-        char raw[2];
-        size_t n_raw;
-        if (!(tokens[id].flags & TOKENIZER_SECTION_TOKEN_MODEL)) {
-            continue;
-        }
-        ids[n++] = id;
-        if (tokens[id].bytes <= 2 &&
-            byte_map_read(tokens[id].text, tokens[id].bytes, raw, &n_raw) && n_raw == 1) {
-            byte_tokens[(uint8_t)raw[0]] = id;
+        if (tokens[id].flags & TOKENIZER_SECTION_TOKEN_MODEL) {
+            ids[n++] = id;
+            int byte = token_byte(b, &tokens[id]);
+            if (byte >= 0) {
+                byte_tokens[byte] = id;
+            }
         }
     }
     qsort_r(ids, n, sizeof(*ids), compare_tokens, tokens);
@@ -131,7 +187,8 @@ static bool add_vocabulary(struct build *b)
         }
     }
     ok = ok && add_table(b, &b->header.sorted, ids, sizeof(*ids), n) &&
-         add_table(b, &b->header.byte_tokens, byte_tokens, sizeof(*byte_tokens), 256);
+         (!has_byte_tokens(b->parts) ||
+          add_table(b, &b->header.byte_tokens, byte_tokens, sizeof(*byte_tokens), 256));
     free(ids);
     return ok;
 }
@@ -202,13 +259,22 @@ static int compare_matches(const void *a, const void *b)
     return order ? order : (x->precedence > y->precedence) - (x->precedence < y->precedence);
 }
 
+/* The text that is searched for: the content, for the second class after normalisation. */
 static bool collect_match(struct build *b, const struct tokenizer_part_added *added,
                           struct match_text *match)
 {
     const struct tokenizer_part_token *token = &b->parts->tokens[added->id];
-    bool compose = added->normalized && b->parts->normalizer.count > 0; /* NFC is the only kind */
-    bool ok = compose ? unicode_compose(token->text, token->bytes, &match->text, b->err)
-                      : unicode_buffer_append(&match->text, token->text, token->bytes, b->err);
+    bool ok = unicode_buffer_append(&match->text, token->text, token->bytes, b->err);
+    for (uint32_t i = 0; ok && added->normalized && i < b->parts->normalizer.count; i++) {
+        const struct tokenizer_part_step *step = &b->parts->normalizer.at[i];
+        struct unicode_buffer made = {0};
+        ok = tokenizer_normalize(&(struct tokenizer_normalize_step){step->kind, step->text,
+                                                                    step->bytes, step->replacement,
+                                                                    step->replacement_bytes},
+                                 match->text.data, match->text.bytes, &made, b->err);
+        unicode_buffer_free(&match->text);
+        match->text = made;
+    }
     if (ok && match->text.bytes > TOKENIZER_SECTION_MAX_MATCH_BYTES) {
         return error_set(b->err, "added token %u has %zu bytes; at most %u are supported",
                          added->id, match->text.bytes, TOKENIZER_SECTION_MAX_MATCH_BYTES);
@@ -284,6 +350,13 @@ static bool add_steps(struct build *b, const struct tokenizer_part_steps *steps,
                 return false;
             }
         }
+        if (step->replacement) {
+            records[i].replacement.bytes = (uint32_t)step->replacement_bytes;
+            if (!add_text(b, step->replacement, step->replacement_bytes,
+                          &records[i].replacement.offset)) {
+                return false;
+            }
+        }
     }
     return add_table(b, table, records, sizeof(*records), steps->count);
 }
@@ -316,7 +389,7 @@ bool tokenizer_build(struct tokenizer_parts *parts, void **section, uint64_t *by
         .magic = TOKENIZER_SECTION_MAGIC,
         .version = TOKENIZER_SECTION_VERSION,
         .model = TOKENIZER_SECTION_BPE,
-        .alphabet = TOKENIZER_SECTION_BYTES,
+        .alphabet = parts->alphabet,
         .flags = parts->flags,
         .bos = parts->bos,
         .eos = parts->eos,
@@ -331,6 +404,8 @@ bool tokenizer_build(struct tokenizer_parts *parts, void **section, uint64_t *by
         add_steps(&b, &parts->decoder, &header->decoder) &&
         add_table(&b, &header->prefix, parts->prefix.at, sizeof(uint32_t), parts->prefix.count) &&
         add_table(&b, &header->suffix, parts->suffix.at, sizeof(uint32_t), parts->suffix.count) &&
+        add_table(&b, &header->scores, parts->scores, sizeof(double),
+                  parts->scores ? parts->n_tokens : 0) &&
         join(&b, section, bytes);
     unicode_buffer_free(&b.pool);
     unicode_buffer_free(&b.tables);

@@ -1,6 +1,6 @@
 /* A tokenizer in memory, as a reader of some format understood it, to the section of a .moxie file.
  *
- * Readers (tokenizer.json today) fill struct tokenizer_parts; all texts stay theirs.
+ * Readers (tokenizer.json, GGUF) fill struct tokenizer_parts; all texts stay theirs.
  */
 #pragma once
 
@@ -31,6 +31,8 @@ struct tokenizer_part_step {
     uint32_t kind, flags;
     const char *text; /* NULL if it needs none */
     size_t bytes;
+    const char *replacement; /* the same */
+    size_t replacement_bytes;
 };
 
 struct tokenizer_part_steps {
@@ -44,20 +46,28 @@ struct tokenizer_part_ids {
 };
 
 struct tokenizer_parts {
-    uint32_t flags; /* enum tokenizer_section_flag */
+    uint32_t alphabet; /* enum tokenizer_section_alphabet */
+    uint32_t flags;    /* enum tokenizer_section_flag */
     uint32_t bos, eos, unk;
     struct tokenizer_part_token *tokens; /* by id */
     uint32_t n_tokens;
     struct tokenizer_part_merge *merges; /* sorted in place by tokenizer_build */
     size_t n_merges;
+    double *scores;                     /* by id, or NULL */
     struct tokenizer_part_added *added; /* in order of precedence */
     size_t n_added;
     struct tokenizer_part_steps normalizer, pre_tokenizer, decoder;
     struct tokenizer_part_ids prefix, suffix;
 };
 
-/* Frees tokens, merges and added, which were taken from malloc. */
+/* Frees tokens, merges, scores and added, which were taken from malloc. */
 void tokenizer_parts_free(struct tokenizer_parts *parts);
+
+/* U+2581, which spells a space where the alphabet is characters. */
+#define TOKENIZER_SPACE_MARK "\xE2\x96\x81"
+
+/* The byte that "<0x0A>" spells, or -1. */
+int tokenizer_byte_token(const char *text, size_t bytes);
 
 /* *section is allocated (free it). False if something is too long or too many for the format. */
 bool tokenizer_build(struct tokenizer_parts *parts, void **section, uint64_t *bytes,

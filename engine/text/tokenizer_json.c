@@ -31,7 +31,7 @@ static bool check_model(const json_t *model, struct error *err)
         return error_set(err, "it has no object \"model\"");
     }
     if (type && (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0)) {
-        return error_set(err, "the model \"%.60s\" is not supported; byte-level BPE is",
+        return error_set(err, "the model \"%.60s\" is not supported; BPE is",
                          json_is_string(type) ? json_string_value(type) : "?");
     }
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
@@ -44,10 +44,6 @@ static bool check_model(const json_t *model, struct error *err)
     }
     if (json_number_value(json_object_get(model, "dropout")) != 0) {
         return error_set(err, "a BPE model with \"dropout\" is not supported");
-    }
-    if (get_flag(model, "byte_fallback")) {
-        return error_set(err, "a BPE model with \"byte_fallback\" is not supported; byte-level "
-                              "BPE is");
     }
     return true;
 }
@@ -259,7 +255,8 @@ bool tokenizer_json_read(const json_t *root, struct tokenizer_parts *parts, stru
         return error_set(err, "\"added_tokens\" is not a list");
     }
     parts->flags = (get_flag(model, "ignore_merges") ? TOKENIZER_SECTION_IGNORE_MERGES : 0u) |
-                   (get_flag(model, "fuse_unk") ? TOKENIZER_SECTION_FUSE_UNK : 0u);
+                   (get_flag(model, "fuse_unk") ? TOKENIZER_SECTION_FUSE_UNK : 0u) |
+                   (get_flag(model, "byte_fallback") ? TOKENIZER_SECTION_BYTE_FALLBACK : 0u);
     const json_t *unk = json_object_get(model, "unk_token");
     if (json_is_string(unk)) {
         const json_t *id =

@@ -2,17 +2,16 @@
 
 #include <string.h>
 
-#define MAX_DEPTH 8
+#include "engine/text/tokenizer_patterns.h"
 
-/* The pattern of GPT-2, which ByteLevel stands for when use_regex is set. */
-static const char gpt2_pattern[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]"
-    "+|\\s+(?!\\S)|\\s+";
+#define MAX_DEPTH 8
 
 struct pipeline {
     struct tokenizer_parts *parts;
     struct error *err;
     bool byte_level; /* the pre-tokenizer has mapped bytes: nothing may follow */
+    /* What decoders were there. */
+    bool bytes_decoded, marks_decoded, fallback_decoded, fused, stripped;
 };
 
 typedef bool (*member_fn)(struct pipeline *p, const json_t *member, const char *type);
@@ -24,7 +23,9 @@ static bool is_type(const char *type, const char *name)
 
 static bool refuse(struct pipeline *p, const char *part, const char *type)
 {
-    return error_set(p->err, "the %s \"%.60s\" is not supported; byte-level BPE tokenizers are",
+    return error_set(p->err,
+                     "the %s \"%.60s\" is not supported; those of byte-level and SentencePiece "
+                     "BPE tokenizers are",
                      part, type);
 }
 
@@ -75,13 +76,33 @@ static bool add_step(struct pipeline *p, struct tokenizer_part_steps *steps,
 
 static bool read_normalizer(struct pipeline *p, const json_t *member, const char *type)
 {
-    if (!is_type(type, "NFC")) {
+    const json_t *prepend = json_object_get(member, "prepend");
+    const json_t *pattern = json_object_get(json_object_get(member, "pattern"), "String");
+    const json_t *content = json_object_get(member, "content");
+    struct tokenizer_part_step step = {0};
+    if (is_type(type, "NFC")) {
+        step.kind = TOKENIZER_SECTION_NFC;
+    } else if (is_type(type, "Prepend") && json_is_string(prepend)) {
+        step.kind = TOKENIZER_SECTION_PREPEND;
+        step.text = json_string_value(prepend);
+        step.bytes = json_string_length(prepend);
+    } else if (is_type(type, "Replace") && json_string_length(pattern) > 0 &&
+               json_is_string(content)) {
+        step.kind = TOKENIZER_SECTION_REPLACE;
+        step.text = json_string_value(pattern);
+        step.bytes = json_string_length(pattern);
+        step.replacement = json_string_value(content);
+        step.replacement_bytes = json_string_length(content);
+    } else if (is_type(type, "Replace")) {
+        return error_set(p->err, "a Replace normalizer without a String pattern and content is not "
+                                 "supported");
+    } else {
         return refuse(p, "normalizer", type);
     }
-    /* Composing twice changes nothing. */
-    return p->parts->normalizer.count > 0 ||
-           add_step(p, &p->parts->normalizer,
-                    (struct tokenizer_part_step){.kind = TOKENIZER_SECTION_NFC});
+    uint32_t n = p->parts->normalizer.count;
+    bool twice = step.kind == TOKENIZER_SECTION_NFC && n > 0 &&
+                 p->parts->normalizer.at[n - 1].kind == TOKENIZER_SECTION_NFC;
+    return twice || add_step(p, &p->parts->normalizer, step); /* composing twice changes nothing */
 }
 
 static bool add_split(struct pipeline *p, const char *pattern, size_t bytes, uint32_t flags)
@@ -95,11 +116,25 @@ static bool add_split(struct pipeline *p, const char *pattern, size_t bytes, uin
                     });
 }
 
+/* Whether the normalizer leaves no space for a pre-tokenizer to find. */
+static bool spaces_are_gone(const struct pipeline *p)
+{
+    uint32_t n = p->parts->normalizer.count;
+    const struct tokenizer_part_step *last = n > 0 ? &p->parts->normalizer.at[n - 1] : NULL;
+    return last && last->kind == TOKENIZER_SECTION_REPLACE && last->bytes == 1 &&
+           *last->text == ' ' && !memchr(last->replacement, ' ', last->replacement_bytes);
+}
+
 static bool read_split(struct pipeline *p, const json_t *member)
 {
     const json_t *pattern = json_object_get(json_object_get(member, "pattern"), "Regex");
+    const char *literal =
+        json_string_value(json_object_get(json_object_get(member, "pattern"), "String"));
     const char *behavior = json_string_value(json_object_get(member, "behavior"));
     bool invert;
+    if (literal && is_type(literal, " ") && spaces_are_gone(p)) {
+        return true;
+    }
     if (!json_is_string(pattern)) {
         return error_set(p->err, "a Split pre-tokenizer without a Regex pattern is not supported");
     }
@@ -122,6 +157,7 @@ static bool read_split(struct pipeline *p, const json_t *member)
 
 static bool read_byte_level(struct pipeline *p, const json_t *member)
 {
+    const char *gpt2 = tokenizer_patterns_find("gpt-2", 5)->split[0]; /* what use_regex means */
     bool prefix_space, use_regex;
     if (!get_bool(p, member, "add_prefix_space", true, &prefix_space) ||
         !get_bool(p, member, "use_regex", true, &use_regex)) {
@@ -131,8 +167,43 @@ static bool read_byte_level(struct pipeline *p, const json_t *member)
     return (!prefix_space ||
             add_step(p, &p->parts->pre_tokenizer,
                      (struct tokenizer_part_step){.kind = TOKENIZER_SECTION_PREFIX_SPACE})) &&
-           (!use_regex || add_split(p, gpt2_pattern, sizeof(gpt2_pattern) - 1,
+           (!use_regex || add_split(p, gpt2, strlen(gpt2),
                                     TOKENIZER_SECTION_KEEP_MATCHES | TOKENIZER_SECTION_KEEP_GAPS));
+}
+
+/* The flags of a Metaspace; older files say add_prefix_space. */
+static bool read_metaspace_flags(struct pipeline *p, const json_t *member, uint32_t *flags)
+{
+    const json_t *mark = json_object_get(member, "replacement");
+    const char *scheme = json_string_value(json_object_get(member, "prepend_scheme"));
+    bool prefix_space, split;
+    if (!get_bool(p, member, "add_prefix_space", true, &prefix_space) ||
+        !get_bool(p, member, "split", true, &split)) {
+        return false;
+    }
+    if (!json_is_string(mark) || !is_type(json_string_value(mark), TOKENIZER_SPACE_MARK)) {
+        return error_set(p->err, "a Metaspace with another replacement than U+2581 is not "
+                                 "supported");
+    }
+    scheme = scheme ? scheme : prefix_space ? "always" : "never";
+    *flags = split ? TOKENIZER_SECTION_METASPACE_SPLIT : 0u;
+    if (is_type(scheme, "always")) {
+        *flags |= TOKENIZER_SECTION_METASPACE_ALWAYS;
+    } else if (is_type(scheme, "first")) {
+        *flags |= TOKENIZER_SECTION_METASPACE_FIRST;
+    } else if (!is_type(scheme, "never")) {
+        return error_set(p->err, "the prepend_scheme \"%.60s\" is not supported", scheme);
+    }
+    return true;
+}
+
+static bool read_metaspace(struct pipeline *p, const json_t *member)
+{
+    struct tokenizer_part_step step = {.kind = TOKENIZER_SECTION_METASPACE,
+                                       .text = TOKENIZER_SPACE_MARK,
+                                       .bytes = sizeof(TOKENIZER_SPACE_MARK) - 1};
+    return read_metaspace_flags(p, member, &step.flags) &&
+           add_step(p, &p->parts->pre_tokenizer, step);
 }
 
 static bool read_pre_tokenizer(struct pipeline *p, const json_t *member, const char *type)
@@ -147,6 +218,9 @@ static bool read_pre_tokenizer(struct pipeline *p, const json_t *member, const c
     if (is_type(type, "ByteLevel")) {
         return read_byte_level(p, member);
     }
+    if (is_type(type, "Metaspace")) {
+        return read_metaspace(p, member);
+    }
     if (is_type(type, "Digits")) {
         bool individual;
         return get_bool(p, member, "individual_digits", false, &individual) &&
@@ -156,15 +230,84 @@ static bool read_pre_tokenizer(struct pipeline *p, const json_t *member, const c
     return refuse(p, "pre-tokenizer", type);
 }
 
+static bool is_text(const json_t *text, const char *wanted)
+{
+    return json_is_string(text) && is_type(json_string_value(text), wanted);
+}
+
+/* Replace U+2581 by a space, ByteFallback, Fuse, Strip one space at the start: in this order. */
+static bool read_character_decoder(struct pipeline *p, const json_t *member, const char *type,
+                                   bool *known)
+{
+    *known = true;
+    if (is_type(type, "Replace") && !p->fallback_decoded && !p->fused && !p->marks_decoded) {
+        p->marks_decoded = is_text(json_object_get(json_object_get(member, "pattern"), "String"),
+                                   TOKENIZER_SPACE_MARK) &&
+                           is_text(json_object_get(member, "content"), " ");
+        return p->marks_decoded || error_set(p->err, "a Replace decoder other than of U+2581 by a "
+                                                     "space is not supported");
+    }
+    if (is_type(type, "ByteFallback") && !p->fused && !p->fallback_decoded) {
+        p->fallback_decoded = true;
+        return true;
+    }
+    if (is_type(type, "Fuse")) {
+        p->fused = true;
+        return true;
+    }
+    if (is_type(type, "Strip") && p->fused && !p->stripped) {
+        p->stripped = is_text(json_object_get(member, "content"), " ") &&
+                      json_integer_value(json_object_get(member, "start")) == 1 &&
+                      json_integer_value(json_object_get(member, "stop")) == 0;
+        return p->stripped || error_set(p->err, "a Strip decoder other than of one space at the "
+                                                "start is not supported");
+    }
+    *known = false;
+    return true;
+}
+
 static bool read_decoder(struct pipeline *p, const json_t *member, const char *type)
 {
-    if (!is_type(type, "ByteLevel")) {
-        return refuse(p, "decoder", type);
+    bool known;
+    if (is_type(type, "ByteLevel")) {
+        if (p->bytes_decoded) {
+            return error_set(p->err, "two ByteLevel decoders in a row are not supported");
+        }
+        p->bytes_decoded = true;
+        return true;
     }
-    return p->parts->decoder.count > 0
-               ? error_set(p->err, "two ByteLevel decoders in a row are not supported")
-               : add_step(p, &p->parts->decoder,
-                          (struct tokenizer_part_step){.kind = TOKENIZER_SECTION_BYTE_MAP});
+    if (is_type(type, "Metaspace") && !p->byte_level && !p->marks_decoded) {
+        uint32_t flags;
+        p->marks_decoded = true;
+        bool ok = read_metaspace_flags(p, member, &flags);
+        p->stripped = ok && (flags & ~(uint32_t)TOKENIZER_SECTION_METASPACE_SPLIT);
+        return ok;
+    }
+    return read_character_decoder(p, member, type, &known) && (known || refuse(p, "decoder", type));
+}
+
+/* What the pipeline as a whole makes of the model: symbols are bytes or characters. */
+static bool choose_alphabet(struct pipeline *p)
+{
+    bool fallback = p->parts->flags & TOKENIZER_SECTION_BYTE_FALLBACK;
+    if (!p->byte_level && !p->marks_decoded) {
+        return error_set(p->err, "the pre-tokenizer has no ByteLevel, and the decoder does not "
+                                 "turn U+2581 to spaces; only byte-level and SentencePiece BPE "
+                                 "tokenizers are supported");
+    }
+    if (p->byte_level != p->bytes_decoded || p->byte_level == p->marks_decoded) {
+        return error_set(p->err, "the decoder does not fit the pre-tokenizer: one of them is "
+                                 "ByteLevel");
+    }
+    if (fallback != p->fallback_decoded) {
+        return error_set(p->err, "\"byte_fallback\" of the model does not fit the decoder");
+    }
+    p->parts->alphabet = p->byte_level ? TOKENIZER_SECTION_BYTES : TOKENIZER_SECTION_CHARACTERS;
+    struct tokenizer_part_step strip = {
+        .kind = TOKENIZER_SECTION_STRIP_START, .text = " ", .bytes = 1};
+    return add_step(p, &p->parts->decoder,
+                    (struct tokenizer_part_step){.kind = TOKENIZER_SECTION_RAW}) &&
+           (!p->stripped || add_step(p, &p->parts->decoder, strip));
 }
 
 /* The ids of one special token of a TemplateProcessing, into `ids`. */
@@ -269,10 +412,6 @@ bool tokenizer_json_pipeline_read(const json_t *root, struct tokenizer_parts *pa
         !walk(&p, pre_tokenizer, "pre-tokenizer", "pretokenizers", 0, read_pre_tokenizer)) {
         return false;
     }
-    if (!p.byte_level) {
-        return error_set(err, "the pre-tokenizer has no ByteLevel; only byte-level BPE tokenizers "
-                              "are supported");
-    }
     if (is_set(post_processor) &&
         !walk(&p, post_processor, "post-processor", "processors", 0, read_post_processor)) {
         return false;
@@ -280,7 +419,5 @@ bool tokenizer_json_pipeline_read(const json_t *root, struct tokenizer_parts *pa
     if (is_set(decoder) && !walk(&p, decoder, "decoder", "decoders", 0, read_decoder)) {
         return false;
     }
-    return parts->decoder.count > 0 ||
-           error_set(err, "the decoder is not ByteLevel; only byte-level BPE tokenizers are "
-                          "supported");
+    return choose_alphabet(&p);
 }

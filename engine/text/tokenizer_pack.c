@@ -8,18 +8,12 @@
 #include "engine/text/tokenizer_config.h"
 #include "engine/text/tokenizer_json.h"
 
-static bool pack(const char *folder, const json_t *root, void **section, uint64_t *bytes,
-                 struct error *err)
+bool tokenizer_pack_parts(struct tokenizer_parts *parts, void **section, uint64_t *bytes,
+                          struct error *err)
 {
-    struct tokenizer_parts parts;
-    bool ok = tokenizer_json_read(root, &parts, err) &&
-              tokenizer_config_read(folder, &parts, err) &&
-              tokenizer_build(&parts, section, bytes, err);
-    tokenizer_parts_free(&parts);
-    if (!ok) {
+    if (!tokenizer_build(parts, section, bytes, err)) {
         return false;
     }
-    /* What we write we can open: patterns that cannot run are found here. */
     struct tokenizer *tokenizer = tokenizer_create(*section, *bytes, err);
     if (!tokenizer) {
         free(*section);
@@ -29,6 +23,17 @@ static bool pack(const char *folder, const json_t *root, void **section, uint64_
     }
     tokenizer_destroy(&tokenizer);
     return true;
+}
+
+static bool pack(const char *folder, const json_t *root, void **section, uint64_t *bytes,
+                 struct error *err)
+{
+    struct tokenizer_parts parts;
+    bool ok = tokenizer_json_read(root, &parts, err) &&
+              tokenizer_config_read(folder, &parts, err) &&
+              tokenizer_pack_parts(&parts, section, bytes, err);
+    tokenizer_parts_free(&parts);
+    return ok;
 }
 
 bool tokenizer_pack(const char *folder, void **section, uint64_t *bytes, struct error *err)

@@ -64,13 +64,16 @@ static bool open_kinds(const struct section_view *view, const struct tokenizer_s
                          "version %u; use a newer program",
                          header->version, TOKENIZER_SECTION_VERSION);
     }
-    if (header->model != TOKENIZER_SECTION_BPE || header->alphabet != TOKENIZER_SECTION_BYTES) {
+    bool bytes = header->alphabet == TOKENIZER_SECTION_BYTES;
+    if (header->model != TOKENIZER_SECTION_BPE ||
+        (!bytes && header->alphabet != TOKENIZER_SECTION_CHARACTERS)) {
         return error_set(view->err,
-                         "the tokenizer is of kind %u with alphabet %u, and this program "
-                         "knows byte-level BPE only; use a newer program",
+                         "the tokenizer is of kind %u with alphabet %u, and this program knows "
+                         "BPE of bytes and of characters; use a newer program",
                          header->model, header->alphabet);
     }
-    uint32_t known = TOKENIZER_SECTION_IGNORE_MERGES | TOKENIZER_SECTION_FUSE_UNK;
+    uint32_t known = TOKENIZER_SECTION_IGNORE_MERGES | TOKENIZER_SECTION_FUSE_UNK |
+                     (bytes ? 0u : TOKENIZER_SECTION_BYTE_FALLBACK);
     if (header->flags & ~known) {
         return error_set(view->err,
                          "the tokenizer section has flags 0x%x, which this program does "
@@ -141,10 +144,15 @@ static bool open_bytes(const struct section_view *view, struct tokenizer_tables 
         return false;
     }
     tables->byte_tokens = byte_tokens;
-    if (tables->header->byte_tokens.count != 256) {
-        return damaged(view, "its table of bytes does not have 256 entries");
+    uint32_t wanted = tables->header->alphabet == TOKENIZER_SECTION_BYTES ||
+                              (tables->header->flags & TOKENIZER_SECTION_BYTE_FALLBACK)
+                          ? 256
+                          : 0;
+    if (tables->header->byte_tokens.count != wanted) {
+        return damaged(view, wanted ? "its table of bytes does not have 256 entries"
+                                    : "it has a table of bytes and no use for it");
     }
-    for (int i = 0; i < 256; i++) {
+    for (uint32_t i = 0; i < wanted; i++) {
         if (!check_id(view, tables, tables->byte_tokens[i], "the token of a byte")) {
             return false;
         }
@@ -236,11 +244,49 @@ static bool open_steps(const struct section_view *view, const struct tokenizer_t
                              step->kind, name);
         }
         if (!in_pool(view, step->text.offset, step->text.bytes) ||
-            !unicode_is_valid(tables->pool + step->text.offset, step->text.bytes)) {
+            !in_pool(view, step->replacement.offset, step->replacement.bytes) ||
+            !unicode_is_valid(tables->pool + step->text.offset, step->text.bytes) ||
+            !unicode_is_valid(tables->pool + step->replacement.offset, step->replacement.bytes)) {
             return damaged(view, "the text of a step lies outside of it or is not UTF-8");
         }
     }
     return true;
+}
+
+/* Steps that search for their text or put it somewhere need one. */
+static bool check_step_texts(const struct section_view *view, const struct tokenizer_tables *tables)
+{
+    for (uint32_t i = 0; i < tables->normalizer.count; i++) {
+        const struct tokenizer_section_step *step = &tables->normalizer.at[i];
+        if (step->kind == TOKENIZER_SECTION_REPLACE && step->text.bytes == 0) {
+            return damaged(view, "a normalizer replaces an empty text");
+        }
+    }
+    for (uint32_t i = 0; i < tables->pre_tokenizer.count; i++) {
+        const struct tokenizer_section_step *step = &tables->pre_tokenizer.at[i];
+        if (step->kind == TOKENIZER_SECTION_METASPACE && step->text.bytes == 0) {
+            return damaged(view, "a pre-tokenizer replaces spaces by an empty text");
+        }
+    }
+    return true;
+}
+
+static void find_ascii(struct tokenizer_tables *tables)
+{
+    for (uint32_t code = 0; code < 128; code++) {
+        char character = (char)code;
+        tables->ascii[code] = tokenizer_tables_find(tables, &character, 1);
+    }
+}
+
+static bool open_scores(const struct section_view *view, const struct tokenizer_tables *tables)
+{
+    const void *scores;
+    const struct tokenizer_section_table *table = &tables->header->scores;
+    return open_table(view, table, sizeof(double), TOKENIZER_SECTION_MAX_TOKENS, "scores",
+                      &scores) &&
+           (table->count == 0 || table->count == tables->n_tokens ||
+            damaged(view, "it does not have one score for each token"));
 }
 
 static bool open_extra(const struct section_view *view, const struct tokenizer_tables *tables,
@@ -265,7 +311,6 @@ bool tokenizer_tables_open(struct tokenizer_tables *tables, const void *section,
 {
     struct section_view view = {.data = section, .bytes = bytes, .err = err};
     const struct tokenizer_section *header = section;
-    struct tokenizer_steps decoder;
     const void *pool;
     *tables = (struct tokenizer_tables){.header = header};
     if (!section || bytes < sizeof(*header)) {
@@ -280,15 +325,20 @@ bool tokenizer_tables_open(struct tokenizer_tables *tables, const void *section,
     }
     tables->pool = pool ? pool : "";
     view.pool_bytes = header->pool.count;
-    return open_tokens(&view, tables) && open_bytes(&view, tables) && open_merges(&view, tables) &&
+    if (!open_tokens(&view, tables)) {
+        return false;
+    }
+    find_ascii(tables);
+    return open_bytes(&view, tables) && open_merges(&view, tables) && open_scores(&view, tables) &&
            open_matches(&view, tables, &header->raw_matches, &tables->raw_matches) &&
            open_matches(&view, tables, &header->normalized_matches, &tables->normalized_matches) &&
-           open_steps(&view, tables, &header->normalizer, TOKENIZER_SECTION_NFC, "normalizers",
+           open_steps(&view, tables, &header->normalizer, TOKENIZER_SECTION_REPLACE, "normalizers",
                       &tables->normalizer) &&
-           open_steps(&view, tables, &header->pre_tokenizer, TOKENIZER_SECTION_PREFIX_SPACE,
+           open_steps(&view, tables, &header->pre_tokenizer, TOKENIZER_SECTION_METASPACE,
                       "pre-tokenizers", &tables->pre_tokenizer) &&
-           open_steps(&view, tables, &header->decoder, TOKENIZER_SECTION_BYTE_MAP, "decoders",
-                      &decoder) &&
+           open_steps(&view, tables, &header->decoder, TOKENIZER_SECTION_STRIP_START, "decoders",
+                      &tables->decoder) &&
+           check_step_texts(&view, tables) &&
            open_extra(&view, tables, &header->prefix, &tables->prefix) &&
            open_extra(&view, tables, &header->suffix, &tables->suffix);
 }

@@ -29,11 +29,12 @@ struct tokenizer_tables {
     const struct tokenizer_section_token *tokens;
     uint32_t n_tokens;
     struct tokenizer_ids sorted;
-    const uint32_t *byte_tokens;
+    const uint32_t *byte_tokens;  /* NULL: characters without byte fallback */
     const uint32_t *merge_starts; /* NULL if there are no merges */
     const struct tokenizer_section_merge *merges;
+    uint32_t ascii[128]; /* for characters: ids of the vocabulary's ASCII characters, or NO_ID */
     struct tokenizer_matches raw_matches, normalized_matches;
-    struct tokenizer_steps normalizer, pre_tokenizer;
+    struct tokenizer_steps normalizer, pre_tokenizer, decoder;
     struct tokenizer_ids prefix, suffix;
 };
 

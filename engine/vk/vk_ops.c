@@ -17,6 +17,16 @@ const struct vk_shader vk_shaders[] = {VK_SHADERS(X)};
 #undef X
 const uint32_t vk_n_shaders = sizeof(vk_shaders) / sizeof(vk_shaders[0]);
 
+/* A row of DTYPES that shaders/meson.build does not list does not compile. */
+enum {
+#define X(NAME) HAS_SHADERS_##NAME,
+    VK_WEIGHT_TYPES(X)
+#undef X
+};
+#define X(NAME, ...) _Static_assert(HAS_SHADERS_##NAME >= 0, "");
+DTYPES(X)
+#undef X
+
 static uint32_t smaller(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
@@ -121,9 +131,10 @@ static void plan_rope(const struct op *op, const struct vk_caps *caps, struct vk
 
 static void plan_kv_store(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
-    assert(op->args.kv_store.kv_dim % 2 == 0);
-    plan_items(plan, caps, variant("kv_store", op->dtype), 64, op->args.kv_store.kv_dim / 2,
-               op->max_tokens);
+    const struct kv_store_args *args = &op->args.kv_store;
+    assert(args->k_dim % 2 == 0 && args->v_dim % 2 == 0);
+    uint32_t dim = args->k_dim > args->v_dim ? args->k_dim : args->v_dim;
+    plan_items(plan, caps, variant("kv_store", op->dtype), 64, dim / 2, op->max_tokens);
 }
 
 /* Teams of the product with one vector (shaders/lib/matvec.glsl): so many lanes that each has about
@@ -154,6 +165,11 @@ static void plan_tiles(struct vk_plan *plan, const struct vk_caps *caps, const c
     plan_groups(plan, caps, divide_up(rows, 64), tiles, 1);
 }
 
+static uint32_t tile_tokens(uint32_t max_tokens)
+{
+    return max_tokens <= 16 ? 16 : max_tokens <= 32 ? 32 : 64;
+}
+
 static void plan_matmul(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
     const struct matmul_args *args = &op->args.matmul;
@@ -161,8 +177,23 @@ static void plan_matmul(const struct op *op, const struct vk_caps *caps, struct 
         plan_teams(plan, caps, "matvec", op->dtype, args->rows, args->cols);
         return;
     }
-    uint32_t tile = op->max_tokens <= 16 ? 16 : op->max_tokens <= 32 ? 32 : 64;
+    uint32_t tile = tile_tokens(op->max_tokens);
     plan_tiles(plan, caps, "matmul", op->dtype, tile, args->rows, divide_up(op->max_tokens, tile));
+}
+
+/* As matmul, with the heads along z. */
+static void plan_head_matmul(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    const struct head_matmul_args *args = &op->args.head_matmul;
+    assert(args->heads <= caps->max_groups[2]);
+    if (op->max_tokens == 1) {
+        plan_teams(plan, caps, "head_matvec", op->dtype, args->rows, args->cols);
+    } else {
+        uint32_t tile = tile_tokens(op->max_tokens);
+        plan_tiles(plan, caps, "head_matmul", op->dtype, tile, args->rows,
+                   divide_up(op->max_tokens, tile));
+    }
+    plan->groups[2] = args->heads;
 }
 
 /* For one token, a chosen expert along z; for many, tiles of pairs sorted by expert: at most as
@@ -190,7 +221,8 @@ static void plan_expert_gate_up(const struct op *op, const struct vk_caps *caps,
                                 struct vk_plan *plan)
 {
     const struct expert_gate_up_args *args = &op->args.expert_gate_up;
-    assert(args->activation == ACTIVATION_SILU);
+    assert(args->activation == ACTIVATION_SILU || args->activation == ACTIVATION_SWIGLU_CLAMPED);
+    assert(!args->gate_bias == !args->up_bias);
     plan_experts(op, caps, plan, (const char *const[2]){"expert_gate_up_vec", "expert_gate_up_mat"},
                  args->offsets != 0, (uint32_t[2]){args->ffn * 2, args->hidden},
                  (uint32_t[2]){args->n_experts, args->top_k});
@@ -221,12 +253,35 @@ static void plan_attention(const struct op *op, const struct vk_caps *caps, stru
     plan_fold(plan, caps, 1, divide_up(all_queries, queries));
 }
 
+/* A query is one head of one token; all share the cache. As many queries a work-group as keep its
+ * shared memory within 16 KiB, except where a single token has few heads: it spreads them. */
+static void plan_attention_latent(const struct op *op, const struct vk_caps *caps,
+                                  struct vk_plan *plan)
+{
+    const struct attention_latent_args *args = &op->args.attention_latent;
+    assert(args->rank <= ATTENTION_LATENT_MAX_RANK && args->rope_dim <= ATTENTION_LATENT_MAX_ROPE);
+    uint32_t queries = args->rank + args->rope_dim <= 640 ? 4 : 2;
+    if (op->max_tokens == 1 && args->heads <= 64) {
+        queries = 1;
+    }
+    plan_shader(plan, variant("attention_latent", op->dtype), 128);
+    plan_constant(plan, args->rank);
+    plan_constant(plan, queries);
+    plan_constant(plan, args->rope_dim);
+    plan_fold(plan, caps, 0, divide_up(op->max_tokens * args->heads, queries));
+}
+
 static void plan_router(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
-    assert(op->args.router.n_experts <= ROUTER_MAX_EXPERTS);
-    assert(op->args.router.top_k <= ROUTER_MAX_TOP_K);
-    assert(op->args.router.top_k <= op->args.router.n_experts);
-    assert(op->args.router.score == ROUTER_SOFTMAX);
+    const struct router_args *args = &op->args.router;
+    uint32_t groups = args->n_groups > 1 ? args->n_groups : 1;
+    uint32_t remaining = groups > 1 ? args->n_experts / groups * args->top_groups : args->n_experts;
+    assert(args->score == ROUTER_SOFTMAX || args->score == ROUTER_SIGMOID);
+    assert(args->group_score == ROUTER_GROUP_MAX || args->group_score == ROUTER_GROUP_SUM_OF_2);
+    assert(args->n_experts <= ROUTER_MAX_EXPERTS && args->n_experts % groups == 0);
+    assert(groups == 1 || args->top_groups <= groups);
+    assert(args->top_k <= ROUTER_MAX_TOP_K && args->top_k <= remaining);
+    (void)remaining; /* an NDEBUG build has no assert */
     plan_shader(plan, "router", group_size(caps, 256));
     plan_groups(plan, caps, 1, op->max_tokens, 1);
 }
@@ -246,6 +301,11 @@ static void plan_expert_combine(const struct op *op, const struct vk_caps *caps,
 static void plan_argmax(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
     plan_shader(plan, "argmax", group_size(caps, 256));
+}
+
+static void plan_observe(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    plan_items(plan, caps, "observe", 64, op->args.observe.dim, op->args.observe.n_groups);
 }
 
 void vk_plan_op(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
@@ -281,10 +341,17 @@ static struct op representative_op(enum op_kind kind, enum dtype dtype, uint32_t
         op.args.rope = (struct rope_args){.heads = 32, .head_dim = 128, .n_rotated = 128};
         break;
     case OP_kv_store:
-        op.args.kv_store.kv_dim = 512;
+        op.args.kv_store.k_dim = op.args.kv_store.v_dim = 512;
         break;
     case OP_attention:
         op.args.attention = (struct attention_args){.heads = 32, .kv_heads = 4, .head_dim = 128};
+        break;
+    case OP_head_matmul: /* this and the next as in DeepSeek-V3 */
+        op.args.head_matmul = (struct head_matmul_args){.heads = 128, .rows = 512, .cols = 128};
+        break;
+    case OP_attention_latent:
+        op.args.attention_latent =
+            (struct attention_latent_args){.heads = 128, .rank = 512, .rope_dim = 64};
         break;
     case OP_router:
         op.args.router = (struct router_args){.hidden = 2048, .n_experts = 128, .top_k = 8};
@@ -302,6 +369,9 @@ static struct op representative_op(enum op_kind kind, enum dtype dtype, uint32_t
         break;
     case OP_expert_combine:
         op.args.expert_combine.hidden = 2048;
+        break;
+    case OP_observe:
+        op.args.observe = (struct observe_args){.dim = 2048, .n_groups = 128, .top_k = 8};
         break;
     case OP_argmax:
     case OP_COUNT:
@@ -322,7 +392,7 @@ uint32_t vk_plan_each(const struct vk_caps *caps,
     struct vk_plan plans[256];
     uint32_t n = 0;
     for (uint32_t kind = 0; kind < OP_COUNT; kind++) {
-        bool of_cache = kind == OP_kv_store || kind == OP_attention;
+        bool of_cache = kind == OP_kv_store || kind == OP_attention || kind == OP_attention_latent;
         for (uint32_t i = 0; i < dtype_count(); i++) {
             enum dtype dtype = dtype_at(i)->dtype;
             if (of_cache && dtype != DTYPE_F32 && dtype != DTYPE_F16) {

@@ -1,4 +1,5 @@
-/* Picks the reader of the weights' type by -DDTYPE_<NAME>: one file of quants/ a type.
+/* Picks the reader of the weights' type by -DDTYPE_<NAME>: one file of quants/ a type, found by
+ * weight_readers.glsl, which meson.build makes out of its list of types.
  *
  * The planes of a type are described in format/dtype.h; each file repeats its own. A reader has two
  * ways in, both equal to the plain C decode:
@@ -14,23 +15,7 @@
  *
  * w is the address of the matrix [rows, cols]; row < rows.
  */
-#if defined(DTYPE_F32)
-#include "../quants/f32.glsl"
-#elif defined(DTYPE_F16)
-#include "../quants/f16.glsl"
-#elif defined(DTYPE_BF16)
-#include "../quants/bf16.glsl"
-#elif defined(DTYPE_Q4_0)
-#include "../quants/q4_0.glsl"
-#elif defined(DTYPE_Q8_0)
-#include "../quants/q8_0.glsl"
-#elif defined(DTYPE_Q4_K)
-#include "../quants/q4_k.glsl"
-#elif defined(DTYPE_Q6_K)
-#include "../quants/q6_k.glsl"
-#else
-#error "no reader for this type of weights"
-#endif
+#include "weight_readers.glsl"
 
 uint pieces_of(uint cols)
 {

@@ -12,10 +12,17 @@ vec4 unpack_s8x4(uint word)
                 bitfieldExtract(s, 24, 8));
 }
 
-/* The low or (shift 4) the high nibbles of the four bytes of a word. */
-vec4 unpack_nibbles(uint word, uint shift)
+/* The low or (shift 4) the high nibbles of the four bytes of a word, a byte each. */
+uint nibble_bytes(uint word, uint shift)
 {
-    return unpack_u8x4(word >> shift & 0x0F0F0F0Fu);
+    return word >> shift & 0x0F0F0F0Fu;
+}
+
+/* The low four bits of a word, a byte each. The product puts bit i at 8 i; no two of its bits
+ * meet. */
+uint bit_bytes(uint bits)
+{
+    return (bits & 15u) * 0x00204081u & 0x01010101u;
 }
 
 /* The f16 at an index of an array of halves that begins at word `base`. */
@@ -23,6 +30,12 @@ float unpack_half(words w, uint base, uint index)
 {
     vec2 pair = unpackHalf2x16(w.v[base + (index >> 1)]);
     return (index & 1u) == 0u ? pair.x : pair.y;
+}
+
+/* The byte at an index of an array of bytes that begins at word `base`. */
+uint unpack_byte(words w, uint base, uint index)
+{
+    return w.v[base + (index >> 2)] >> (index & 3u) * 8u & 255u;
 }
 
 /* Two bfloat16. */

@@ -21,7 +21,7 @@ static void fill_matrix(struct check_random *random, enum dtype dtype, uint8_t *
         for (uint64_t i = 0; i < cols; i++) {
             row[i] = check_random_float(random, -0.1f, 0.1f) * check_random_float(random, 0, 1);
         }
-        quant_encode_matrix_row(type, row, matrix, rows, cols, r);
+        quant_encode_matrix_row(type, row, NULL, matrix, rows, cols, r);
     }
     free(row);
 }

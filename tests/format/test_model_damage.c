@@ -433,7 +433,7 @@ Test(model_damage, hostile_index)
 Test(model_damage, hostile_shapes)
 {
     make_sample(COMPRESS_NONE);
-    REFUSE("type number 39", matrix_of(image)->type = 39);
+    REFUSE("type number 40", matrix_of(image)->type = 40);
     REFUSE("type number 1000", matrix_of(image)->type = DTYPE_U32);
     REFUSE("type number 99", slab_of(image, 1, 0)->down_type = 99);
     REFUSE("impossible shape", matrix_of(image)->rows = 0);

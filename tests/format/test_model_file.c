@@ -298,7 +298,7 @@ Test(model_file, codecs_suit_the_data)
     }
     for (int t = 0; t < 3; t++) {
         struct tensor_spec spec = {"w", ROLE_OUTPUT, MODEL_FILE_NO_LAYER, types[t], 1, N};
-        quant_encode_matrix_row(dtype_info(types[t]), values, matrix, 1, N, 0);
+        quant_encode_matrix_row(dtype_info(types[t]), values, NULL, matrix, 1, N, 0);
         struct tensor_record record = write_one(path, COMPRESS_AUTO, &spec, matrix);
         cr_assert_eq(record.codec, CODEC_SPLIT_ZSTD);
         cr_assert_lt((double)record.stored_bytes / (double)record.raw_bytes, t == 2 ? 0.75 : 0.91);

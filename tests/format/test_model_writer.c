@@ -221,7 +221,8 @@ Test(model_writer, bad_tensors)
     spec.rows = 1;
     spec.name = "\xFF";
     cr_assert_not(model_writer_tensor(w, &spec, values, &err));
-    struct expert_spec expert = {"e", 0, 0, DTYPE_Q8_0, DTYPE_Q8_0, 64, 33};
+    struct expert_spec expert = {
+        .name = "e", .type = DTYPE_Q8_0, .down_type = DTYPE_Q8_0, .hidden = 64, .ffn = 33};
     cr_assert_not(model_writer_expert(w, &expert, values, &err));
     cr_assert(strstr(err.text, "expert e: hidden 64 and ffn 33"), "%s", err.text);
     spec.name = "a";
@@ -235,6 +236,52 @@ Test(model_writer, bad_tensors)
     spec.name = "b";
     cr_assert(model_writer_tensor(w, &spec, values, &err), "%s", err.text);
     expect_finish_fails(w, "the role and layer of another");
+}
+
+/* Two layers, each with a shared expert, one before and one after the others. */
+Test(model_writer, shared_experts)
+{
+    const char *path = check_path(check_temp_dir(), "shared.moxie");
+    struct error err = {0};
+    float slab[2 * 8 * 4 + 4 * 8];
+    for (size_t i = 0; i < sizeof(slab) / sizeof(slab[0]); i++) {
+        slab[i] = (float)i + 1;
+    }
+    struct model_writer *w = model_writer_open(path, COMPRESS_NONE, &err);
+    for (uint32_t i = 0; i < 6; i++) {
+        bool shared = i == 0 || i == 5;
+        char name[16];
+        snprintf(name, sizeof(name), "slab.%u", i);
+        struct expert_spec spec = {.name = name,
+                                   .layer = i / 3,
+                                   .expert = i == 2 || i == 4 ? 1 : 0,
+                                   .hidden = 4,
+                                   .ffn = shared ? 8 : 5,
+                                   .shared = shared};
+        slab[0] = (float)i;
+        cr_assert(model_writer_expert(w, &spec, slab, &err), "%s", err.text);
+    }
+    cr_assert(model_writer_finish(w, &err), "%s", err.text);
+    struct model_file file;
+    cr_assert(model_file_open(&file, path, &err), "%s", err.text);
+    cr_expect(model_file_verify(&file, NULL, NULL, &err), "%s", err.text);
+    for (uint32_t layer = 0; layer < 2; layer++) {
+        struct tensor_record record, again;
+        struct expert_layer directory;
+        cr_assert(model_file_find_tensor(&file, ROLE_SHARED_EXPERT, layer, &record));
+        model_file_tensor_at(&file, record.index, &again);
+        cr_expect_eq(again.offset, record.offset);
+        cr_expect_eq(record.expert, 0);
+        cr_expect_eq(record.rows, 16);
+        cr_expect_eq(record.cols, 4);
+        cr_expect_eq(record.offset % 4096, 0);
+        cr_expect_eq(record.raw_bytes, record.down_offset + 4 * 8 * 4);
+        cr_expect_eq(*(const float *)model_file_raw(&file, &record), layer == 0 ? 0 : 5);
+        cr_assert(model_file_find_expert_layer(&file, layer, &directory));
+        cr_expect_eq(directory.n_experts, 2);
+        cr_expect_eq(directory.first_record, layer == 0 ? 1 : 3);
+    }
+    model_file_close(&file);
 }
 
 /* Permissions of the new file follow the user's mask. */

@@ -33,6 +33,7 @@ static void check_one(struct check_device *device, enum dtype dtype, uint32_t ro
 
 void check_embed(struct check_device *device)
 {
+    check_patterns_embed(device);
     for (uint32_t d = 0; d < dtype_count(); d++) {
         const struct dtype_info *type = dtype_at(d);
         bool block = type->block_elements > 1;

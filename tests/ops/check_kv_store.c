@@ -47,37 +47,40 @@ static void compare_cache(struct check_case *c, uint32_t index, const float *val
     }
 }
 
-static void check_one(struct check_device *device, enum dtype dtype, uint32_t dim,
+static void check_one(struct check_device *device, enum dtype dtype, const uint32_t dims[2],
                       uint32_t position, uint32_t n)
 {
     struct check_case c;
     uint32_t capacity = position + n + 4;
-    if (!check_begin(&c, device, OP_kv_store, dtype, n, "dim %u, position %u", dim, position)) {
+    if (!check_begin(&c, device, OP_kv_store, dtype, n, "dims %u and %u, position %u", dims[0],
+                     dims[1], position)) {
         return;
     }
-    uint64_t bytes = (uint64_t)capacity * dim * (dtype == DTYPE_F32 ? 4 : 2);
+    uint64_t column_bytes = (uint64_t)capacity * (dtype == DTYPE_F32 ? 4 : 2);
     check_step(&c, position, NULL);
-    const float *k = check_input_token_floats(&c, 1, dim);
-    const float *v = check_input_token_floats(&c, 2, dim);
-    check_output(&c, 3, dtype, capacity, dim, NULL, bytes);
-    check_output(&c, 4, dtype, capacity, dim, NULL, bytes);
+    const float *k = check_input_token_floats(&c, 1, dims[0]);
+    const float *v = check_input_token_floats(&c, 2, dims[1]);
+    check_output(&c, 3, dtype, capacity, dims[0], NULL, column_bytes * dims[0]);
+    check_output(&c, 4, dtype, capacity, dims[1], NULL, column_bytes * dims[1]);
     struct kv_store_args *args = &check_op(&c)->args.kv_store;
-    args->kv_dim = dim;
+    args->k_dim = dims[0];
+    args->v_dim = dims[1];
     args->capacity = capacity;
     if (check_run(&c)) {
-        compare_cache(&c, 3, k, dim, position, capacity);
-        compare_cache(&c, 4, v, dim, position, capacity);
+        compare_cache(&c, 3, k, dims[0], position, capacity);
+        compare_cache(&c, 4, v, dims[1], position, capacity);
     }
     check_end(&c);
 }
 
 void check_kv_store(struct check_device *device)
 {
-    static const uint32_t dims[] = {2, 30, 32, 34, 128, 130, 256, 1024};
+    static const uint32_t dims[][2] = {{2, 2},     {30, 30},   {32, 32},     {34, 2},  {128, 128},
+                                       {130, 256}, {256, 130}, {1024, 1024}, {512, 64}};
     static const uint32_t positions[] = {0, 1, 33, 300};
     for (uint32_t d = 0; d < 2; d++) {
         for (uint32_t i = 0; i < 4; i++) {
-            for (uint32_t k = 0; k < 8; k++) {
+            for (uint32_t k = 0; k < sizeof(dims) / sizeof(dims[0]); k++) {
                 for (uint32_t p = 0; p < 4; p++) {
                     check_one(device, d ? DTYPE_F16 : DTYPE_F32, dims[k], positions[p],
                               check_token_counts[i]);

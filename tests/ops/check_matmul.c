@@ -1,4 +1,4 @@
-/* matmul: every dtype, awkward and real shapes, one token and chunks. */
+/* matmul: every dtype, with and without a bias, awkward and real shapes, one token and chunks. */
 #include "tests/ops/check_ops.h"
 
 static void check_one(struct check_device *device, enum dtype dtype, uint32_t rows, uint32_t cols,
@@ -14,7 +14,8 @@ static void check_one(struct check_device *device, enum dtype dtype, uint32_t ro
     const float *weights = check_input_weights(&c, 1, rows, cols);
     const float *x =
         one_row ? check_input_floats(&c, 2, 1, cols) : check_input_token_floats(&c, 2, cols);
-    check_output_floats(&c, 3, one_row ? 1 : c.max_tokens, rows);
+    const float *bias = check_sometimes(&c, "biased") ? check_input_floats(&c, 3, 1, rows) : NULL;
+    check_output_floats(&c, 4, one_row ? 1 : c.max_tokens, rows);
     struct matmul_args *args = &check_op(&c)->args.matmul;
     args->rows = rows;
     args->cols = cols;
@@ -25,8 +26,11 @@ static void check_one(struct check_device *device, enum dtype dtype, uint32_t ro
         for (uint64_t t = 0; t < vectors; t++) {
             check_naive_product(weights, rows, cols, x + t * cols, expected + t * rows,
                                 slack + t * rows);
+            for (uint64_t row = 0; bias && row < rows; row++) {
+                expected[t * rows + row] += bias[row];
+            }
         }
-        check_compare_products(&c, 3, expected, slack, vectors * rows);
+        check_compare_products(&c, 4, expected, slack, vectors * rows);
     }
     check_end(&c);
 }
@@ -55,6 +59,7 @@ static void check_shapes(struct check_device *device, const struct dtype_info *t
 
 void check_matmul(struct check_device *device)
 {
+    check_patterns_matmul(device);
     for (uint32_t d = 0; d < dtype_count(); d++) {
         for (uint32_t i = 0; i < 4; i++) {
             check_shapes(device, dtype_at(d), check_token_counts[i]);

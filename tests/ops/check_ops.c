@@ -29,13 +29,10 @@ static uint64_t case_seed(enum op_kind kind, uint32_t number)
     return check_random_u64(&mix);
 }
 
-bool check_begin(struct check_case *c, struct check_device *device, enum op_kind kind,
-                 enum dtype dtype, uint32_t n_tokens, const char *shape, ...)
+static void begin(struct check_case *c, struct check_device *device, enum op_kind kind,
+                  enum dtype dtype, uint32_t n_tokens, uint32_t number)
 {
-    uint64_t seed = case_seed(kind, device->n_seen++);
-    if (seed % device->one_case_in != 0) {
-        return false;
-    }
+    uint64_t seed = case_seed(kind, number);
     device->n_cases++;
     *c = (struct check_case){
         .device = device,
@@ -50,15 +47,39 @@ bool check_begin(struct check_case *c, struct check_device *device, enum op_kind
     if (n_tokens > 1) {
         c->max_tokens += check_random_below(&c->random, 2) * 3;
     }
-    va_list arguments;
-    va_start(arguments, shape);
-    vsnprintf(c->shape, sizeof(c->shape), shape, arguments);
-    va_end(arguments);
     struct error err;
     if (!op_list_init(&c->list, c->max_tokens, 1, &err)) {
         abort();
     }
+}
+
+/* One of every `one_case_in` neighbouring cases, at random: no type is left out whole. */
+static bool is_picked(const struct check_device *device, enum op_kind kind, uint32_t number)
+{
+    uint32_t stretch = number / device->one_case_in;
+    return case_seed(kind, ~stretch) % device->one_case_in == number % device->one_case_in;
+}
+
+bool check_begin(struct check_case *c, struct check_device *device, enum op_kind kind,
+                 enum dtype dtype, uint32_t n_tokens, const char *shape, ...)
+{
+    uint32_t number = device->n_seen++;
+    if (!is_picked(device, kind, number)) {
+        return false;
+    }
+    begin(c, device, kind, dtype, n_tokens, number);
+    va_list arguments;
+    va_start(arguments, shape);
+    vsnprintf(c->shape, sizeof(c->shape), shape, arguments);
+    va_end(arguments);
     return true;
+}
+
+void check_begin_always(struct check_case *c, struct check_device *device, enum op_kind kind,
+                        enum dtype dtype, uint32_t n_tokens, const char *shape)
+{
+    begin(c, device, kind, dtype, n_tokens, device->n_seen++);
+    snprintf(c->shape, sizeof(c->shape), "%s", shape);
 }
 
 void check_end(struct check_case *c)
@@ -76,6 +97,16 @@ void check_end(struct check_case *c)
         free(c->floats[i]);
     }
     op_list_free(&c->list);
+}
+
+bool check_sometimes(struct check_case *c, const char *what)
+{
+    size_t used = strlen(c->shape);
+    bool yes = check_random_below(&c->random, 2) == 1;
+    if (yes) {
+        snprintf(c->shape + used, sizeof(c->shape) - used, ", %s", what);
+    }
+    return yes;
 }
 
 float *check_alloc(struct check_case *c, uint64_t n)
@@ -219,95 +250,6 @@ float *check_input_token_floats(struct check_case *c, uint32_t index, uint64_t c
 void check_output_floats(struct check_case *c, uint32_t index, uint64_t rows, uint64_t cols)
 {
     check_output(c, index, DTYPE_F32, rows, cols, NULL, rows * cols * sizeof(float));
-}
-
-/* The f16 numbers of a block type: their plane, how many start each block's bytes, and the binary
- * exponent that brings the values near 1. */
-struct block_scales {
-    uint32_t plane, n;
-    int exponent;
-};
-
-static struct block_scales block_scales_of(enum dtype dtype)
-{
-    switch (dtype) {
-    case DTYPE_Q4_0:
-        return (struct block_scales){1, 1, -3};
-    case DTYPE_Q8_0:
-        return (struct block_scales){1, 1, -7};
-    case DTYPE_Q4_K:
-        return (struct block_scales){1, 2, -10};
-    case DTYPE_Q6_K:
-        return (struct block_scales){3, 1, -12};
-    default:
-        abort();
-    }
-}
-
-/* Either sign, 1 to 4 times 2^exponent. */
-static void put_random_scale(struct check_random *random, int exponent, uint8_t *half)
-{
-    float value = ldexpf(check_random_float(random, 1, 4), exponent);
-    uint16_t bits = f16_from_f32(check_random_below(random, 2) ? value : -value);
-    memcpy(half, &bits, sizeof(bits));
-}
-
-static void random_blocks(struct check_random *random, const struct dtype_info *type, uint64_t rows,
-                          uint64_t cols, uint8_t *matrix)
-{
-    struct block_scales scales = block_scales_of(type->dtype);
-    if (check_random_below(random, 8) == 0) {
-        scales.exponent = -18; /* f16 subnormals, which a fast decoder might take for zero */
-    }
-    for (uint32_t p = 0; p < type->n_planes; p++) {
-        uint64_t stride = dtype_row_stride(type, p, cols);
-        uint64_t row_bytes = cols / type->block_elements * type->plane_bytes[p];
-        uint8_t *plane = matrix + dtype_plane_offset(type, p, rows, cols);
-        for (uint64_t row = 0; row < rows; row++) {
-            uint8_t *bytes = plane + row * stride;
-            memset(bytes + row_bytes, 0, stride - row_bytes);
-            for (uint64_t i = 0; i < row_bytes; i++) {
-                bytes[i] = (uint8_t)(check_random_u64(random) >> 56);
-            }
-            for (uint64_t b = 0; p == scales.plane && b < row_bytes; b += type->plane_bytes[p]) {
-                for (uint32_t s = 0; s < scales.n; s++) {
-                    put_random_scale(random, scales.exponent, bytes + b + 2 * s);
-                }
-            }
-        }
-    }
-}
-
-void check_random_matrix(struct check_random *random, enum check_fill fill,
-                         const struct dtype_info *type, uint64_t rows, uint64_t cols,
-                         uint8_t *matrix, float *values)
-{
-    if (type->block_elements == 1) {
-        check_fill(random, fill, values, rows * cols);
-        for (uint64_t row = 0; row < rows; row++) {
-            quant_encode_matrix_row(type, values + row * cols, matrix, rows, cols, row);
-        }
-    } else {
-        random_blocks(random, type, rows, cols, matrix);
-    }
-    for (uint64_t row = 0; row < rows; row++) {
-        quant_decode_matrix_row(type, matrix, rows, cols, row, values + row * cols);
-    }
-}
-
-float *check_input_weights(struct check_case *c, uint32_t index, uint64_t rows, uint64_t cols)
-{
-    const struct dtype_info *type = dtype_info(c->dtype);
-    uint64_t bytes = dtype_matrix_bytes(type, rows, cols);
-    float *values = check_alloc(c, rows * cols);
-    uint8_t *matrix = malloc(bytes);
-    if (!matrix) {
-        abort();
-    }
-    check_random_matrix(&c->random, c->fill, type, rows, cols, matrix, values);
-    check_input(c, index, c->dtype, rows, cols, matrix, bytes);
-    free(matrix);
-    return values;
 }
 
 struct op *check_op(struct check_case *c)
@@ -507,10 +449,16 @@ static void compare_int8(struct check_case *c, uint32_t index, const float *expe
 void check_compare_products(struct check_case *c, uint32_t index, const float *expected,
                             const float *slack, uint64_t n)
 {
+    check_compare_products_within(c, index, expected, slack, n, CHECK_PRODUCTS);
+}
+
+void check_compare_products_within(struct check_case *c, uint32_t index, const float *expected,
+                                   const float *slack, uint64_t n, double nmse)
+{
     if (c->device->int8_activations && dtype_info(c->dtype)->block_elements > 1) {
         check_unchanged(c, index, n * sizeof(float), c->memories[index].bytes - n * sizeof(float));
         compare_int8(c, index, expected, slack, n);
     } else {
-        check_compare(c, index, expected, n, 1e-11);
+        check_compare(c, index, expected, n, nmse);
     }
 }

@@ -20,7 +20,7 @@ struct check_device {
     const char *name;
     bool int8_activations; /* quantised weights meet activations rounded to int8 */
     bool gpu;              /* sine, exponential and f16 rounding are the driver's */
-    uint32_t one_case_in;  /* 1 runs all cases; more picks some, for slow devices */
+    uint32_t one_case_in;  /* 1 runs all cases; more picks one of so many, for slow devices */
     uint32_t n_seen, n_cases, n_failed;
 };
 
@@ -52,7 +52,7 @@ struct check_case {
     struct op_list list;
     struct tensor tensors[OP_MAX_TENSORS];
     struct check_memory memories[CHECK_MAX_MEMORIES];
-    float *floats[32]; /* freed at the end */
+    float *floats[64]; /* freed at the end */
     uint32_t n_floats;
 };
 
@@ -61,7 +61,13 @@ struct check_case {
 bool check_begin(struct check_case *c, struct check_device *device, enum op_kind kind,
                  enum dtype dtype, uint32_t n_tokens, const char *shape, ...)
     __attribute__((format(printf, 6, 7)));
+/* The same for a case that no device skips. */
+void check_begin_always(struct check_case *c, struct check_device *device, enum op_kind kind,
+                        enum dtype dtype, uint32_t n_tokens, const char *shape);
 void check_end(struct check_case *c);
+
+/* True in half of the cases; then the report says so. */
+bool check_sometimes(struct check_case *c, const char *what);
 
 /* Memory that lives until check_end. */
 float *check_alloc(struct check_case *c, uint64_t n);
@@ -96,6 +102,31 @@ void check_random_matrix(struct check_random *random, enum check_fill fill,
                          const struct dtype_info *type, uint64_t rows, uint64_t cols,
                          uint8_t *matrix, float *values);
 
+/* A cache of the case's dtype with rows [first, end) filled; the others are 0xFF. Returns the
+ * values, (end, dim), 0 before `first`. */
+float *check_input_cache(struct check_case *c, uint32_t index, uint64_t first, uint64_t end,
+                         uint64_t capacity, uint64_t dim);
+
+/* The scales of a block type: their plane, how many f16 numbers start each block's bytes there
+ * (none: they are one e8m0 number), and the binary exponent that brings the values near 1. */
+struct check_scales {
+    uint32_t plane, n_halves;
+    int exponent;
+};
+struct check_scales check_scales_of(enum dtype dtype);
+/* Sensible scales of one block, where its bytes in that plane begin. */
+void check_random_scales(struct check_random *random, const struct check_scales *scales,
+                         uint8_t *bytes);
+
+/* Every bit pattern of every field of every type, through the two ways in which kernels read
+ * weights: whole rows and tiles, and products with one vector (check_patterns.c). No device skips
+ * them. */
+void check_patterns_embed(struct check_device *device);
+void check_patterns_matmul(struct check_device *device);
+
+/* 0 .. n-1 in random order. */
+void check_shuffle(struct check_random *random, uint32_t *values, uint32_t n);
+
 /* The op, once all tensors are there: fill in its numbers, then check_run. */
 struct op *check_op(struct check_case *c);
 /* Runs it; false if it failed or touched what it must not. */
@@ -123,9 +154,13 @@ void check_naive_product(const float *w, uint64_t rows, uint64_t cols, const flo
                          float *slack);
 /* The first n floats of tensor `index`, which are products with the case's weights. Where the
  * device rounds x to int8, no element may be off by more than 8 slack, and all together not by
- * more than chance; elsewhere NMSE 1e-11 as in check_compare. */
+ * more than chance; elsewhere NMSE CHECK_PRODUCTS as in check_compare. */
+#define CHECK_PRODUCTS 1e-11
 void check_compare_products(struct check_case *c, uint32_t index, const float *expected,
                             const float *slack, uint64_t n);
+/* The same with another NMSE, for what something has made smaller afterwards. */
+void check_compare_products_within(struct check_case *c, uint32_t index, const float *expected,
+                                   const float *slack, uint64_t n, double nmse);
 
 extern const uint32_t check_token_counts[4];
 /* Awkward lengths: 1, 7, around 32, 128 and 256. */
@@ -133,15 +168,21 @@ extern const uint32_t check_lengths[11];
 
 /* Experts of an expert op (check_experts.c): a table of n_experts addresses of which only some are
  * there, in random order in one stretch of memory with 0xFF around each matrix; and the choice that
- * every token made among them. */
+ * every token made among them and, sometimes, among a few that are not there. */
 struct check_experts {
     uint32_t n_experts, top_k;
     const uint32_t *ids;  /* (n_tokens, top_k), distinct in a token */
-    float *const *values; /* (n_experts) decoded matrix, or NULL if not there */
+    float *const *values; /* (n_experts) decoded matrix, or NULL if address 0 */
 };
 
 /* Makes the slabs, each with one rows x cols matrix of the case's dtype `offset` bytes into it, and
  * tensors 1 (addresses), 2 (ids), 4 and 5 (offsets and pairs, if `grouped`; then check_op leaves
- * them in the op). `chosen_from` experts are there and chosen from; >= top_k. */
+ * them in the op). `chosen_from` experts are chosen from, >= top_k; sometimes a few of them, or
+ * all, are not there. */
 void check_experts_make(struct check_case *c, struct check_experts *experts, uint64_t rows,
                         uint64_t cols, uint32_t offset, uint32_t chosen_from, bool grouped);
+
+/* check_compare_products for what an expert op made, `row` floats a pair: pairs of experts that are
+ * not there must be as they were before, whatever `expected` and `slack` hold for them. */
+void check_compare_pairs(struct check_case *c, const struct check_experts *experts, uint32_t index,
+                         uint64_t row, float *expected, float *slack, double nmse);

@@ -16,6 +16,7 @@ Run by hand; the results are committed:
 import json
 import math
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
@@ -91,60 +92,222 @@ FAMILIES = {
         "rope_theta": 10000.0, "rope_scaling": {"factor": 4.0, "type": "linear"},
         "tie_word_embeddings": True, "mlp_bias": False, "pretraining_tp": 1,
     },
+    # Experts named w1, w2, w3; the softmax is over the chosen ones, which is the same as normalising.
+    "mixtral": {
+        "architectures": ["MixtralForCausalLM"], "model_type": "mixtral",
+        "torch_dtype": "bfloat16", "hidden_size": 44, "num_hidden_layers": 2,
+        "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 10, "intermediate_size": 26,
+        "num_local_experts": 5, "num_experts_per_tok": 2, "vocab_size": 109,
+        "max_position_embeddings": 160, "rms_norm_eps": 1e-5, "rope_theta": 1000000.0,
+        "sliding_window": None, "tie_word_embeddings": False,
+    },
+    # Biases of q, k and v; a shared expert behind a gate of its own; weights are not normalised;
+    # layer 0 is dense.
+    "qwen2moe": {
+        "architectures": ["Qwen2MoeForCausalLM"], "model_type": "qwen2_moe",
+        "torch_dtype": "bfloat16", "hidden_size": 40, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 50,
+        "num_experts": 7, "num_experts_per_tok": 3, "moe_intermediate_size": 22,
+        "shared_expert_intermediate_size": 38, "norm_topk_prob": False, "decoder_sparse_step": 1,
+        "mlp_only_layers": [0], "qkv_bias": True, "vocab_size": 127,
+        "max_position_embeddings": 160, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
+        "sliding_window": None, "use_sliding_window": False, "max_window_layers": 3,
+        "tie_word_embeddings": False,
+    },
+    # Dense, tied, biases of q, k and v.
+    "qwen2": {
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2",
+        "torch_dtype": "float32", "hidden_size": 40, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 54,
+        "vocab_size": 97, "max_position_embeddings": 160, "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0, "sliding_window": None, "use_sliding_window": False,
+        "max_window_layers": 2, "tie_word_embeddings": True,
+    },
+    # The norm of q and k goes over all heads at once.
+    "olmoe": {
+        "architectures": ["OlmoeForCausalLM"], "model_type": "olmoe",
+        "torch_dtype": "bfloat16", "hidden_size": 36, "num_hidden_layers": 2,
+        "num_attention_heads": 3, "num_key_value_heads": 3, "intermediate_size": 26,
+        "num_experts": 9, "num_experts_per_tok": 4, "norm_topk_prob": False, "clip_qkv": None,
+        "vocab_size": 103, "max_position_embeddings": 160, "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0, "tie_word_embeddings": False, "eos_token_id": 1, "pad_token_id": 1,
+    },
+    # Sinks, a window in every other layer, biases everywhere, clamped SwiGLU, YaRN without whole
+    # bounds; the experts in bfloat16 [experts, in, out].
+    "gptoss": {
+        "architectures": ["GptOssForCausalLM"], "model_type": "gpt_oss",
+        "torch_dtype": "bfloat16", "hidden_size": 44, "num_hidden_layers": 3,
+        "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 14, "intermediate_size": 26,
+        "num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": 9,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "swiglu_limit": 7.0, "attention_bias": True, "vocab_size": 113,
+        "max_position_embeddings": 160, "rms_norm_eps": 1e-5, "rope_theta": 150000.0,
+        "rope_scaling": {"rope_type": "yarn", "factor": 8.0, "beta_fast": 32.0, "beta_slow": 1.0,
+                         "truncate": False, "original_max_position_embeddings": 24},
+        "tie_word_embeddings": False,
+    },
+    # The same as published: the experts in MXFP4, blocks and scales.
+    "gptoss_mxfp4": {
+        "architectures": ["GptOssForCausalLM"], "model_type": "gpt_oss",
+        "torch_dtype": "bfloat16", "hidden_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 16, "intermediate_size": 32,
+        "num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": 17,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "swiglu_limit": 7.0, "attention_bias": True, "vocab_size": 101,
+        "max_position_embeddings": 160, "rms_norm_eps": 1e-5, "rope_theta": 150000.0,
+        "rope_scaling": {"rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0,
+                         "truncate": False, "original_max_position_embeddings": 4096},
+        "tie_word_embeddings": False,
+        "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": [
+            "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens",
+            "lm_head"]},
+    },
+    # Latent attention with plain queries (as V2-Lite); two shared experts; a dense first layer.
+    "deepseek_v2_lite": {
+        "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2",
+        "torch_dtype": "bfloat16", "hidden_size": 36, "num_hidden_layers": 3,
+        "num_attention_heads": 3, "num_key_value_heads": 3, "intermediate_size": 50,
+        "n_routed_experts": 7, "n_shared_experts": 2, "num_experts_per_tok": 3,
+        "moe_intermediate_size": 18, "first_k_dense_replace": 1, "moe_layer_freq": 1,
+        "q_lora_rank": None, "kv_lora_rank": 20, "qk_nope_head_dim": 12, "qk_rope_head_dim": 6,
+        "v_head_dim": 10, "topk_method": "greedy", "n_group": 1, "topk_group": 1,
+        "scoring_func": "softmax", "norm_topk_prob": False, "routed_scaling_factor": 1.0,
+        "vocab_size": 107, "max_position_embeddings": 160, "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0, "rope_scaling": {
+            "type": "yarn", "factor": 40, "beta_fast": 32, "beta_slow": 1, "mscale": 0.707,
+            "mscale_all_dim": 0.707, "original_max_position_embeddings": 64},
+        "tie_word_embeddings": False,
+    },
+    # Low-rank queries, softmax scores, groups by their maximum, a scale.
+    "deepseek_v2": {
+        "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2",
+        "torch_dtype": "float32", "hidden_size": 36, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 42,
+        "n_routed_experts": 12, "n_shared_experts": 1, "num_experts_per_tok": 3,
+        "moe_intermediate_size": 14, "first_k_dense_replace": 1, "moe_layer_freq": 1,
+        "q_lora_rank": 18, "kv_lora_rank": 16, "qk_nope_head_dim": 10, "qk_rope_head_dim": 8,
+        "v_head_dim": 14, "topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 2,
+        "scoring_func": "softmax", "norm_topk_prob": False, "routed_scaling_factor": 16.0,
+        "vocab_size": 97, "max_position_embeddings": 160, "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0, "rope_scaling": None, "tie_word_embeddings": False,
+    },
+    # Sigmoid scores, a correction for the choice only, groups by the sum of their best two.
+    "deepseek_v3": {
+        "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3",
+        "torch_dtype": "bfloat16", "hidden_size": 44, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 50,
+        "n_routed_experts": 12, "n_shared_experts": 1, "num_experts_per_tok": 4,
+        "moe_intermediate_size": 18, "first_k_dense_replace": 1, "moe_layer_freq": 1,
+        "q_lora_rank": 26, "kv_lora_rank": 22, "qk_nope_head_dim": 12, "qk_rope_head_dim": 6,
+        "v_head_dim": 10, "topk_method": "noaux_tc", "n_group": 4, "topk_group": 2,
+        "scoring_func": "sigmoid", "norm_topk_prob": True, "routed_scaling_factor": 2.5,
+        "num_nextn_predict_layers": 1, "ep_size": 1, "vocab_size": 109,
+        "max_position_embeddings": 160, "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0, "rope_scaling": {
+            "type": "yarn", "factor": 40, "beta_fast": 32, "beta_slow": 1, "mscale": 1.0,
+            "mscale_all_dim": 1.0, "original_max_position_embeddings": 48},
+        "tie_word_embeddings": False,
+    },
+    # The same with FP8 weights, whose tiles do not divide the matrices.
+    "deepseek_v3_fp8": {
+        "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3",
+        "torch_dtype": "bfloat16", "hidden_size": 36, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 42,
+        "n_routed_experts": 6, "n_shared_experts": 1, "num_experts_per_tok": 2,
+        "moe_intermediate_size": 22, "first_k_dense_replace": 1, "moe_layer_freq": 1,
+        "q_lora_rank": 18, "kv_lora_rank": 20, "qk_nope_head_dim": 14, "qk_rope_head_dim": 8,
+        "v_head_dim": 12, "topk_method": "noaux_tc", "n_group": 1, "topk_group": 1,
+        "scoring_func": "sigmoid", "norm_topk_prob": True, "routed_scaling_factor": 2.0,
+        "vocab_size": 101, "max_position_embeddings": 160, "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0, "rope_scaling": None, "tie_word_embeddings": False,
+        "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
+                                "weight_block_size": [16, 16]},
+    },
 }
 
 
-def layer_has_router(config, layer):
-    return (config.get("num_experts", 0) > 0
-            and layer not in config["mlp_only_layers"]
-            and (layer + 1) % config["decoder_sparse_step"] == 0)
-
-
 def shapes(config):
-    """Name -> shape of every tensor, as the published checkpoints of the family have them."""
-    hidden, vocabulary = config["hidden_size"], config["vocab_size"]
-    heads = config["num_attention_heads"]
-    kv_heads = config.get("num_key_value_heads", heads)
-    head_dim = config.get("head_dim", hidden // heads)
-    out = {"model.embed_tokens.weight": (vocabulary, hidden), "model.norm.weight": (hidden,)}
-    if not config["tie_word_embeddings"]:
-        out["lm_head.weight"] = (vocabulary, hidden)
-    for layer in range(config["num_hidden_layers"]):
-        p = f"model.layers.{layer}."
-        out[p + "input_layernorm.weight"] = (hidden,)
-        out[p + "post_attention_layernorm.weight"] = (hidden,)
-        out[p + "self_attn.q_proj.weight"] = (heads * head_dim, hidden)
-        out[p + "self_attn.k_proj.weight"] = (kv_heads * head_dim, hidden)
-        out[p + "self_attn.v_proj.weight"] = (kv_heads * head_dim, hidden)
-        out[p + "self_attn.o_proj.weight"] = (hidden, heads * head_dim)
-        if config["model_type"].startswith("qwen3"):
-            out[p + "self_attn.q_norm.weight"] = (head_dim,)
-            out[p + "self_attn.k_norm.weight"] = (head_dim,)
-        networks = [(p + "mlp.", config["intermediate_size"])]
-        if layer_has_router(config, layer):
-            out[p + "mlp.gate.weight"] = (config["num_experts"], hidden)
-            networks = [(f"{p}mlp.experts.{expert}.", config["moe_intermediate_size"])
-                        for expert in range(config["num_experts"])]
-        for name, width in networks:
-            out[name + "gate_proj.weight"] = (width, hidden)
-            out[name + "up_proj.weight"] = (width, hidden)
-            out[name + "down_proj.weight"] = (hidden, width)
-    return out
+    """Name -> shape of every tensor, as transformers saves (and the family's authors published)
+    them."""
+    plain = {key: value for key, value in config.items() if key != "quantization_config"}
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(pathlib.Path(folder) / "config.json", plain)
+        model = transformers.AutoModelForCausalLM.from_config(
+            transformers.AutoConfig.from_pretrained(folder))
+        model.save_pretrained(folder)
+        with safetensors.safe_open(pathlib.Path(folder) / "model.safetensors", "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
 
 
 def random_weights(config, random):
-    """Large enough that attention and routers decide something and the logits are not flat."""
+    """Large enough that attention and routers decide something and the logits are not flat. In
+    float64, the values that the stored type holds."""
     weights = {}
     for name, shape in shapes(config).items():
-        if len(shape) == 1:
+        if name.endswith("norm.weight"):
             values = random.uniform(0.5, 1.7, shape)
+        elif "e_score_correction_bias" in name:
+            values = random.normal(0, 0.1, shape)
+        elif len(shape) == 1 or name.endswith("_bias"):
+            values = random.normal(0, 0.5, shape)
         elif name == "model.embed_tokens.weight":
             values = random.normal(0, 0.5, shape)
         else:
-            gain = 2.5 if "lm_head" in name or "mlp.gate." in name else 1.6
-            values = random.normal(0, gain / math.sqrt(shape[1]), shape)
-        weights[name] = torch.tensor(values).to(TORCH_TYPES[config["torch_dtype"]])
+            decides = re.search(r"lm_head|\.gate\.|router|shared_expert_gate", name)
+            inputs = shape[1]  # also of stacked [experts, in, out]
+            values = random.normal(0, (2.5 if decides else 1.6) / math.sqrt(inputs), shape)
+        stored = torch.float32 if "e_score" in name else TORCH_TYPES[config["torch_dtype"]]
+        weights[name] = torch.tensor(values).to(stored)
     return weights
+
+
+FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6],
+                   dtype=torch.float64)
+
+
+def to_mxfp4(name, values):
+    """[experts, in, out] as gpt-oss stores it: blocks [experts, out, in / 32, 16], scales
+    [experts, out, in / 32]; and the values that these stand for."""
+    experts, inputs, outputs = values.shape
+    grouped = values.double().transpose(1, 2).reshape(experts, outputs, inputs // 32, 32)
+    exponent = torch.floor(torch.log2(grouped.abs().amax(-1))) - 2
+    scaled = grouped / torch.exp2(exponent)[..., None]
+    codes = (scaled[..., None] - FP4).abs().argmin(-1)
+    exact = (FP4[codes] * torch.exp2(exponent)[..., None]).reshape(experts, outputs, inputs)
+    stored = {name + "_blocks": (codes[..., 0::2] | codes[..., 1::2] << 4).to(torch.uint8),
+              name + "_scales": (exponent + 127).to(torch.uint8)}
+    return stored, exact.transpose(1, 2)
+
+
+def to_fp8(name, values, tile):
+    """[out, in] in FP8 with a scale for every tile; and the values that these stand for."""
+    rows, cols = values.shape
+    scales = torch.empty((-(-rows // tile[0]), -(-cols // tile[1])), dtype=torch.float32)
+    stored = torch.empty((rows, cols), dtype=torch.float8_e4m3fn)
+    exact = torch.empty((rows, cols), dtype=torch.float64)
+    for i in range(scales.shape[0]):
+        for j in range(scales.shape[1]):
+            part = (slice(i * tile[0], (i + 1) * tile[0]), slice(j * tile[1], (j + 1) * tile[1]))
+            scales[i, j] = values[part].abs().max().float() / 448
+            stored[part] = (values[part].float() / scales[i, j]).to(torch.float8_e4m3fn)
+            exact[part] = stored[part].double() * scales[i, j].double()
+    return {name: stored, name + "_scale_inv": scales}, exact
+
+
+def quantise(config, weights):
+    """What the checkpoint stores, and the values that these stand for."""
+    method = config.get("quantization_config", {}).get("quant_method")
+    stored, exact = {}, {}
+    for name, values in weights.items():
+        if method == "mxfp4" and name.endswith(("gate_up_proj", "down_proj")):
+            part, exact[name] = to_mxfp4(name, values)
+        elif method == "fp8" and name.endswith("_proj.weight"):
+            part, exact[name] = to_fp8(name, values,
+                                       config["quantization_config"]["weight_block_size"])
+        else:
+            part, exact[name] = {name: values}, values
+        stored.update({key: value.contiguous() for key, value in part.items()})
+    return stored, {name: values.double().contiguous() for name, values in exact.items()}
 
 
 def save_weights(folder, weights, shards):
@@ -200,19 +363,21 @@ class Model:
     """A checkpoint in transformers, in float64, whose routers are listened to."""
 
     def __init__(self, folder):
-        self.model = transformers.AutoModelForCausalLM.from_pretrained(
+        self.model, loading = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float64, attn_implementation="eager",
-            experts_implementation="eager")
+            experts_implementation="eager", output_loading_info=True)
+        assert not loading["missing_keys"] and not loading["unexpected_keys"], loading
         self.model.eval()
         self.routes = {}
         for number, layer in enumerate(self.model.model.layers):
-            gate = getattr(layer.mlp, "gate", None)
+            gate = getattr(layer.mlp, "gate", None) or getattr(layer.mlp, "router", None)
             if gate is not None:
                 gate.register_forward_hook(self.listener(number))
 
     def listener(self, number):
         def listen(module, inputs, output):
-            self.routes[number] = (output[2], output[1])
+            weights, order = output[1].sort(dim=-1, descending=True)
+            self.routes[number] = (output[2].gather(-1, order), weights)
         return listen
 
     def logits(self, ids):
@@ -231,12 +396,17 @@ def make_family(name, config):
     ids = random.integers(0, config["vocab_size"], LENGTH).tolist()
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
-        write_json(folder / "config.json", config)
-        index = save_weights(folder, random_weights(config, random), shards)
+        stored, exact = quantise(config, random_weights(config, random))
+        index = save_weights(folder, stored, shards)
+        for file in folder.glob("*.safetensors"):
+            shutil.move(file, GOLDEN / file.name.replace("model", name, 1))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        write_json(folder / "config.json", {key: value for key, value in config.items()
+                                            if key != "quantization_config"})
+        save_weights(folder, exact, 1)
         model = Model(folder)
         logits = model.logits(ids)
-        for file in folder.glob("*.safetensors"):
-            shutil.copyfile(file, GOLDEN / file.name.replace("model", name, 1))
     write_json(GOLDEN / f"{name}.json", {
         "about": f"{config['architectures'][0]} of transformers {transformers.__version__} in "
                  "float64; logits of every position, routers' choices by layer and position",

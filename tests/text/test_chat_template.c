@@ -120,6 +120,41 @@ Test(chat_template, errors_name_the_line_and_the_thing)
     expect_error("x", "[]", "chat template: the variables are not an object");
 }
 
+/* What Jinja has and this interpreter has not. */
+Test(chat_template, unsupported_constructs_are_named)
+{
+    static const char *const statements[] = {"include 'x'", "import 'x' as y", "from 'x' import y",
+                                             "extends 'x'", "block x",         "autoescape true",
+                                             "do x.y()",    "trans",           "debug"};
+    static const char *const filters[] = {"pprint",   "random",  "striptags",     "urlize",
+                                          "wordwrap", "xmlattr", "filesizeformat"};
+    static const char *const methods[] = {"encode",       "expandtabs",  "translate", "format_map",
+                                          "isidentifier", "isprintable", "istitle"};
+    char source[128], sentence[256];
+    for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++) {
+        snprintf(source, sizeof(source), "a\n{%% %s %%}", statements[i]);
+        snprintf(sentence, sizeof(sentence),
+                 "chat template, line 2: expected a known statement, not '%.*s'",
+                 (int)strcspn(statements[i], " "), statements[i]);
+        expect_error(source, "{}", sentence);
+    }
+    for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++) {
+        snprintf(source, sizeof(source), "a\n\n{{ 'x'|%s }}", filters[i]);
+        snprintf(sentence, sizeof(sentence), "chat template, line 3: there is no filter named '%s'",
+                 filters[i]);
+        expect_error(source, "{}", sentence);
+    }
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        snprintf(source, sizeof(source), "\n{{ 'x'.%s() }}", methods[i]);
+        snprintf(sentence, sizeof(sentence), "chat template, line 2: a value has no attribute '%s'",
+                 methods[i]);
+        expect_error(source, "{}", sentence);
+    }
+    expect_error("\n{{ cycler(1, 2) }}", "{}", "chat template, line 2: 'cycler' is undefined");
+    expect_error("\n{{ joiner() }}", "{}", "chat template, line 2: 'joiner' is undefined");
+    expect_error("\n{{ lipsum() }}", "{}", "chat template, line 2: 'lipsum' is undefined");
+}
+
 Test(chat_template, refuses_what_is_not_text)
 {
     struct error err = {{0}};

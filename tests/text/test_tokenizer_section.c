@@ -49,10 +49,10 @@ static bool try_section(const void *bytes, size_t n)
     return opened;
 }
 
-Test(section, truncated_anywhere)
+static void truncate_anywhere(const char *json)
 {
     struct tokenizer_fixture fixture = {0};
-    tokenizer_fixture_text(&fixture, tokenizer_fixture_tiny, NULL);
+    tokenizer_fixture_text(&fixture, json, NULL);
     const struct tokenizer_section *header = fixture.section;
     size_t opened = 0;
     for (size_t n = 0; n < fixture.bytes; n++) {
@@ -64,10 +64,16 @@ Test(section, truncated_anywhere)
     tokenizer_fixture_free(&fixture);
 }
 
-Test(section, every_byte_changed)
+Test(section, truncated_anywhere)
+{
+    truncate_anywhere(tokenizer_fixture_tiny);
+    truncate_anywhere(tokenizer_fixture_pieces);
+}
+
+static void change_every_byte(const char *json)
 {
     struct tokenizer_fixture fixture = {0};
-    tokenizer_fixture_text(&fixture, tokenizer_fixture_tiny, NULL);
+    tokenizer_fixture_text(&fixture, json, NULL);
     uint8_t *bytes = fixture.section;
     size_t opened = 0, refused = 0;
     static const uint8_t changes[] = {0x01, 0x80, 0xFF};
@@ -84,12 +90,18 @@ Test(section, every_byte_changed)
     tokenizer_fixture_free(&fixture);
 }
 
+Test(section, every_byte_changed)
+{
+    change_every_byte(tokenizer_fixture_tiny);
+    change_every_byte(tokenizer_fixture_pieces);
+}
+
 Test(section, random_damage)
 {
-    static const char *const names[] = {"added", "gpt2", "unknown"};
+    static const char *const names[] = {"added", "gpt2", "unknown", "sentencepiece"};
     static const uint32_t words[] = {0, 1, 7, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFF8, 256};
     struct check_random random = {5};
-    for (size_t k = 0; k < 3; k++) {
+    for (size_t k = 0; k < 4; k++) {
         struct tokenizer_fixture fixture = {0};
         tokenizer_fixture_named(&fixture, names[k]);
         uint8_t *copy = malloc(fixture.bytes);
@@ -133,7 +145,7 @@ Test(section, damage_is_named)
     expect_refused(&fixture, AT(magic), 0, 4, "MTOK");
     expect_refused(&fixture, AT(version), 2, 4, "version 2");
     expect_refused(&fixture, AT(model), TOKENIZER_SECTION_UNIGRAM, 4, "kind 2");
-    expect_refused(&fixture, AT(alphabet), TOKENIZER_SECTION_CHARACTERS, 4, "alphabet 2");
+    expect_refused(&fixture, AT(alphabet), 3, 4, "alphabet 3");
     expect_refused(&fixture, AT(flags), 1u << 30, 4, "0x40000000");
     expect_refused(&fixture, AT(bos), 10, 4, "BOS");
     expect_refused(&fixture, AT(eos), 10, 4, "EOS");
@@ -161,9 +173,13 @@ Test(section, damage_is_named)
     expect_refused(&fixture, header->raw_matches.offset + 4, 0, 4, "empty");
     expect_refused(&fixture, header->raw_matches.offset + 8, 10, 4, "added token");
     expect_refused(&fixture, header->pre_tokenizer.offset, 9, 4, "kind 9");
-    expect_refused(&fixture, header->normalizer.offset, 2, 4, "kind 2");
-    expect_refused(&fixture, header->decoder.offset, 2, 4, "kind 2");
+    expect_refused(&fixture, header->normalizer.offset, 4, 4, "kind 4");
+    expect_refused(&fixture, header->decoder.offset, 3, 4, "kind 3");
     expect_refused(&fixture, header->pre_tokenizer.offset + 12, 1, 4, "pattern");
+    expect_refused(&fixture, header->normalizer.offset, TOKENIZER_SECTION_REPLACE, 4, "empty text");
+    expect_refused(&fixture, AT(scores.count), 3, 8, "scores");
+    expect_refused(&fixture, AT(flags), TOKENIZER_SECTION_BYTE_FALLBACK, 4, "0x4");
+    expect_refused(&fixture, AT(alphabet), TOKENIZER_SECTION_CHARACTERS, 4, "no use");
     tokenizer_fixture_free(&fixture);
 }
 
@@ -185,7 +201,8 @@ Test(section, merges_by_rank)
     struct tokenizer_part_token tokens[] = {{"a", 1, 1},  {"b", 1, 1},  {"c", 1, 1},
                                             {"ab", 2, 1}, {"bc", 2, 1}, {"aa", 2, 1}};
     struct tokenizer_part_merge merges[] = {{0, 1, 0, 3}, {1, 2, 1, 4}, {0, 0, 3, 5}, {0, 1, 2, 3}};
-    struct tokenizer_parts parts = {.bos = TOKEN_NONE,
+    struct tokenizer_parts parts = {.alphabet = TOKENIZER_SECTION_BYTES,
+                                    .bos = TOKEN_NONE,
                                     .eos = TOKEN_NONE,
                                     .unk = TOKEN_NONE,
                                     .tokens = tokens,

@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 
+#include "engine/text/tokenizer_gguf.h"
 #include "engine/text/tokenizer_pack.h"
 #include "tests/check.h"
 
@@ -23,6 +24,23 @@ const char tokenizer_fixture_tiny[] =
     "\"model\":{\"type\":\"BPE\",\"ignore_merges\":true,\"vocab\":{\"a\":0,\"b\":1,\"\\u0120\":2,"
     "\"\\u00c3\":3,\"\\u00a9\":4,\"ab\":5,\"\\u0120a\":6,\"\\u00c3\\u00a9\":7,\"\\u0120abb\":8},"
     "\"merges\":[\"\\u0120 a\",\"a b\",\"\\u00c3 \\u00a9\"]}}";
+
+const char tokenizer_fixture_pieces[] =
+    "{\"added_tokens\":[{\"id\":0,\"content\":\"<unk>\",\"single_word\":false,\"lstrip\":false,\"r"
+    "strip\":false,\"normalized\":false,\"special\":true}],\"normalizer\":{\"type\":\"Sequence\""
+    ",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\\u2581\"},{\"type\":\"Replace\","
+    "\"pattern"
+    "\":{\"String\":\" \"},\"content\":\"\\u2581\"}]},\"pre_tokenizer\":null,\"post_processor\":nul"
+    "l,\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{"
+    "\"String\""
+    ":\"\\u2581\"},\"content\":\" "
+    "\"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip"
+    "\",\"content\":\" "
+    "\",\"start\":1,\"stop\":0}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\","
+    "\"fuse_unk\":true,\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<0xC3>\":1,\"<0xA9>\":2,\"\\"
+    "u2581\":3,\"a\":4,\"b\":5,\"\\u2581a\":6,\"ab\":7,\"\\u2581ab\":8,\"bb\":9},\"merges\":[\"a "
+    "b\",\"\\u"
+    "2581 a\",\"\\u2581 ab\",\"b b\"]}}";
 
 static const char *const file_names[] = {"tokenizer.json", "tokenizer_config.json",
                                          "special_tokens_map.json", "generation_config.json",
@@ -70,6 +88,20 @@ bool tokenizer_fixture_named(struct tokenizer_fixture *fixture, const char *name
     tokenizer_fixture_text(fixture, json, NULL);
     free(json);
     return true;
+}
+
+bool tokenizer_fixture_gguf(struct tokenizer_fixture *fixture, const char *path, struct error *err)
+{
+    struct gguf gguf;
+    *fixture = (struct tokenizer_fixture){0};
+    if (!gguf_open(&gguf, path, err)) {
+        return false;
+    }
+    bool ok = tokenizer_gguf_pack(&gguf, &fixture->section, &fixture->bytes, err);
+    cr_expect_eq(ok, fixture->section != NULL);
+    gguf_close(&gguf);
+    fixture->tokenizer = ok ? tokenizer_create(fixture->section, fixture->bytes, err) : NULL;
+    return ok;
 }
 
 void tokenizer_fixture_free(struct tokenizer_fixture *fixture)

@@ -16,6 +16,8 @@ void tokenizer_fixture_text(struct tokenizer_fixture *fixture, const char *json,
 /* tests/text/tokenizer_<name>.json; for "moxie-tiny" the shared model, and false if it is absent.
  */
 bool tokenizer_fixture_named(struct tokenizer_fixture *fixture, const char *name);
+/* The tokenizer of a GGUF file; false, with a sentence, if it cannot be used. */
+bool tokenizer_fixture_gguf(struct tokenizer_fixture *fixture, const char *path, struct error *err);
 void tokenizer_fixture_free(struct tokenizer_fixture *fixture);
 
 /* The error of packing such a tokenizer.json (files: name, content, ..., NULL). Fails the test if
@@ -24,3 +26,5 @@ const char *tokenizer_fixture_refused(const char *const files[]);
 
 /* The byte-level tokenizer of nine tokens and <|x|> with rstrip, with NFC and Llama-3's pattern. */
 extern const char tokenizer_fixture_tiny[];
+/* SentencePiece BPE of ten pieces, of which two are bytes, as Llama-2's converter writes it. */
+extern const char tokenizer_fixture_pieces[];

@@ -6,30 +6,25 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/model/checkpoint.h"
+#include "engine/model/source.h"
 #include "tests/check.h"
 #include "tests/tools/tiny_checkpoint.h"
 
 static void expect_refused(const char *folder, const char *sentence)
 {
-    struct checkpoint checkpoint;
     struct error err = {""};
-    bool ok = checkpoint_open(&checkpoint, folder, &err);
-    cr_expect_not(ok, "accepted, expected: %s", sentence);
+    struct source *source = source_open_checkpoint(folder, &err);
+    cr_expect_null(source, "accepted, expected: %s", sentence);
     cr_expect(strstr(err.text, sentence), "\"%s\" lacks \"%s\"", err.text, sentence);
-    cr_expect_null(checkpoint.name);
-    cr_expect_null(checkpoint.tensors.files);
-    if (ok) {
-        checkpoint_close(&checkpoint);
-    }
+    source_close(&source);
 }
 
 static void expect_accepted(const char *folder)
 {
-    struct checkpoint checkpoint;
     struct error err = {""};
-    cr_assert(checkpoint_open(&checkpoint, folder, &err), "%s", err.text);
-    checkpoint_close(&checkpoint);
+    struct source *source = source_open_checkpoint(folder, &err);
+    cr_assert(source, "%s", err.text);
+    source_close(&source);
 }
 
 /* ---- tensors ---- */
@@ -88,8 +83,8 @@ Test(checkpoint, tensors_that_do_not_fit)
          .shape = {8},
          .sentence = {"has shape [8]", "[16] (head_dim)"}},
         {.name = LAYER1 "self_attn.k_norm.weight",
-         .shape = {1, 16},
-         .sentence = {"has shape [1, 16]", "[16] (head_dim)"}},
+         .shape = {16, 1},
+         .sentence = {"has shape [16, 1]", "[16] (head_dim)"}},
         {.name = LAYER1 "mlp.experts.2.down_proj.weight",
          .shape = {32, 64},
          .sentence = {"has shape [32, 64]", "[64, 32] (hidden_size, moe_intermediate_size)"}},
@@ -280,10 +275,10 @@ Test(checkpoint, configs_damaged_at_random)
         }
         cr_assert(check_write_file(check_path(folder, "config.json"), copy, bytes));
         free(copy);
-        struct checkpoint checkpoint;
         struct error err = {""};
-        if (checkpoint_open(&checkpoint, folder, &err)) {
-            checkpoint_close(&checkpoint);
+        struct source *source = source_open_checkpoint(folder, &err);
+        if (source) {
+            source_close(&source);
         } else {
             refused++;
             cr_expect(err.text[0] != 0);
@@ -303,10 +298,10 @@ Test(checkpoint, name_is_the_folders)
     const char *const paths[] = {folder, check_path(folder, ""), check_path(folder, "."),
                                  check_path(folder, "../Tiny-1B//")};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-        struct checkpoint checkpoint;
         struct error err = {""};
-        cr_assert(checkpoint_open(&checkpoint, paths[i], &err), "%s", err.text);
-        cr_expect_str_eq(checkpoint.name, "Tiny-1B");
-        checkpoint_close(&checkpoint);
+        struct source *source = source_open_checkpoint(paths[i], &err);
+        cr_assert(source, "%s", err.text);
+        cr_expect_str_eq(source->name, "Tiny-1B");
+        source_close(&source);
     }
 }

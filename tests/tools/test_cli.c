@@ -13,8 +13,9 @@
 #include "tests/check.h"
 #include "tests/tools/run_program.h"
 
-static const char *const commands[] = {"chat",   "complete", "convert",  "inspect",
-                                       "verify", "devices",  "tokenize", "logits"};
+static const char *const commands[] = {"chat",    "complete", "convert", "quantize",
+                                       "imatrix", "inspect",  "export",  "verify",
+                                       "devices", "tokenize", "logits",  "render"};
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static const char *demo(void)
@@ -162,8 +163,8 @@ Test(cli, devices_and_bad_devices)
     cr_expect_gt(json_array_size(json_object_get(all, "devices")), 0);
     json_decref(all);
     expect_sentence(run_moxie(NULL, "complete hi --device banana"), "banana|auto, cpu, vulkan");
-    expect_sentence(run_moxie(NULL, "complete hi --device vulkan:15"), "15");
-    expect_sentence(run_moxie(NULL, "complete hi --device vulkan:"), "vulkan:");
+    expect_sentence(run_moxie(NULL, "complete hi --device vulkan:15"), "ulkan");
+    expect_sentence(run_moxie(NULL, "complete hi --device vulkan:"), "ulkan");
     expect_sentence(run_moxie(NULL, "complete hi --device cpu --kv-type q8"), "f16 or f32");
     expect_sentence(run_moxie(NULL, "complete hi --device cpu --top-p 2"), "top");
 }
@@ -283,16 +284,19 @@ Test(cli, chat_survives_nasty_lines)
     for (size_t i = 0; i < 5000; i += 3) {
         question[i] = ' ';
     }
-    strcpy(question + 5000, "\nWhat is the capital of France?\n");
+    memcpy(question, "Hello!\n", 7);
+    strcpy(question + 5000, "\n/stats\nWhat is the capital of France?\n");
     run = run_moxie(question, "chat --temp 0 -c 64 -n 20 --device cpu");
     cr_expect_eq(run->status, 1);
     cr_expect_not_null(strstr(run->err, "the context holds 64"), "%s", run->err);
+    cr_expect_not_null(strstr(run->out, "2 messages"), "%s", run->out);
     cr_expect_not_null(strstr(run->out, "Paris"), "%s", run->out);
-    /* a conversation longer than the context: a sentence, or with --slide the oldest turns go */
+    /* a conversation longer than the context: the oldest turns go, and a sentence says so */
     const char *questions = "Hello!\nHello!\nHello!\nHello!\nWhat is the capital of France?\n";
     run = run_moxie(questions, "chat --temp 0 -c 64 --device cpu");
-    cr_expect_eq(run->status, 1);
-    cr_expect_not_null(strstr(run->err, "/reset"), "%s", run->err);
+    cr_expect_eq(run->status, 0, "%s", run->err);
+    cr_expect_not_null(strstr(run->err, "forgotten"), "%s", run->err);
+    cr_expect_not_null(strstr(run->out, "Paris"), "%s", run->out);
     run = run_moxie(questions, "chat --temp 0 -c 64 --device cpu --slide --system 'You are kind.'");
     cr_expect_eq(run->status, 0, "%s", run->err);
     cr_expect_not_null(strstr(run->out, "Paris"), "%s", run->out);

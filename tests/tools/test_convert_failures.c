@@ -18,15 +18,26 @@ static const char *output_path(void)
     return check_path(check_temp_dir(), "out.moxie");
 }
 
-static bool convert(const char *folder, const struct conversion_options *options, struct error *err)
+static bool convert_to(const char *folder, const char *path, const char *type,
+                       const struct conversion_work *work, struct error *err)
 {
-    struct checkpoint checkpoint;
-    if (!checkpoint_open(&checkpoint, folder, err)) {
-        return false;
+    struct conversion_rules rules = {.mix = type_mix_find(type)};
+    struct conversion_options options = {.compress = COMPRESS_NONE};
+    struct conversion_plan plan;
+    struct source *source = source_open(folder, err);
+    bool ok = source && conversion_plan_make(&plan, source, &rules, work, err);
+    if (ok) {
+        ok = conversion_run(&plan, path, &options, work, NULL, err);
+        conversion_plan_free(&plan);
     }
-    bool ok = conversion_run(&checkpoint, output_path(), options, NULL, err);
-    checkpoint_close(&checkpoint);
+    source_close(&source);
     return ok;
+}
+
+static bool convert(const char *folder, const char *type, const struct conversion_work *work,
+                    struct error *err)
+{
+    return convert_to(folder, output_path(), type, work, err);
 }
 
 static uint32_t files_in_temp_dir(void)
@@ -75,19 +86,39 @@ Test(convert_failures, can_be_stopped_anywhere)
     struct tiny_checkpoint tiny = tiny_checkpoint_of("Qwen3MoeForCausalLM");
     const char *folder = tiny_checkpoint_write(&tiny, "stop");
     struct stopper stopper = {.stop_at = UINT32_MAX};
-    struct conversion_options options = {
-        .type = DTYPE_F16, .progress = stop_later, .progress_context = &stopper};
+    struct conversion_work work = {.progress = stop_later, .progress_context = &stopper};
     struct error err = {""};
-    cr_assert(convert(folder, &options, &err), "%s", err.text);
+    cr_assert(convert(folder, "f16", &work, &err), "%s", err.text);
     cr_expect_eq(stopper.done, stopper.total);
     uint32_t calls = stopper.calls;
-    cr_assert_gt(calls, 40);
+    cr_assert_gt(calls, 20);
     write_old_output();
     uint32_t files = files_in_temp_dir();
     for (uint32_t at = 1; at <= calls; at++) {
         stopper = (struct stopper){.stop_at = at};
-        cr_expect_not(convert(folder, &options, &err));
+        cr_expect_not(convert(folder, "f16", &work, &err));
         cr_expect(strstr(err.text, "stopped"), "%s", err.text);
+        expect_untouched(files);
+    }
+}
+
+/* In the middle of the weights, with batches waiting for the writer. */
+Test(convert_failures, can_be_stopped_while_writing)
+{
+    struct tiny_checkpoint tiny = tiny_checkpoint_of("LlamaForCausalLM");
+    tiny.vocabulary = 160000; /* two matrices of 20 MiB each, 40 in f32 */
+    const char *folder = tiny_checkpoint_write(&tiny, "stop_late");
+    struct stopper stopper = {.stop_at = UINT32_MAX};
+    struct conversion_work work = {.progress = stop_later, .progress_context = &stopper};
+    struct error err = {""};
+    cr_assert(convert(folder, "f32", &work, &err), "%s", err.text);
+    uint32_t calls = stopper.calls;
+    cr_assert_gt(calls, 4);
+    write_old_output();
+    uint32_t files = files_in_temp_dir();
+    for (uint32_t at = 1; at <= calls; at++) {
+        stopper = (struct stopper){.stop_at = at};
+        cr_expect_not(convert(folder, "f32", &work, &err));
         expect_untouched(files);
     }
 }
@@ -96,9 +127,8 @@ Test(convert_failures, full_disk)
 {
     struct tiny_checkpoint tiny = tiny_checkpoint_of("Qwen3MoeForCausalLM");
     const char *folder = tiny_checkpoint_write(&tiny, "full");
-    struct conversion_options options = {.type = DTYPE_F32};
     struct error err = {""};
-    cr_assert(convert(folder, &options, &err), "%s", err.text);
+    cr_assert(convert(folder, "f32", NULL, &err), "%s", err.text);
     struct stat status;
     stat(output_path(), &status);
     write_old_output();
@@ -111,7 +141,7 @@ Test(convert_failures, full_disk)
         limit.rlim_cur = (rlim_t)(status.st_size - 1) * (rlim_t)i / 19;
         setrlimit(RLIMIT_FSIZE, &limit);
         err.text[0] = 0;
-        bool ok = convert(folder, &options, &err);
+        bool ok = convert(folder, "f32", NULL, &err);
         setrlimit(RLIMIT_FSIZE, &old);
         cr_expect_not(ok, "limit %ju", (uintmax_t)limit.rlim_cur);
         cr_expect(strstr(err.text, "out.moxie"), "%s", err.text);
@@ -123,24 +153,20 @@ Test(convert_failures, impossible_outputs)
 {
     struct tiny_checkpoint tiny = tiny_checkpoint_of("LlamaForCausalLM");
     const char *folder = tiny_checkpoint_write(&tiny, "outputs");
-    struct checkpoint checkpoint;
     struct error err = {""};
-    cr_assert(checkpoint_open(&checkpoint, folder, &err), "%s", err.text);
-    struct conversion_options options = {.type = DTYPE_Q8_0};
     uint32_t files = files_in_temp_dir();
     const char *const paths[] = {folder, check_path(folder, "none/out.moxie"),
                                  check_path(folder, "model.safetensors"),
                                  check_path(folder, "config.json/out.moxie"), ""};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         err.text[0] = 0;
-        cr_expect_not(conversion_run(&checkpoint, paths[i], &options, NULL, &err), "%s", paths[i]);
+        cr_expect_not(convert_to(folder, paths[i], "q8_0", NULL, &err), "%s", paths[i]);
         cr_expect(err.text[0] != 0 && strstr(err.text, paths[i]), "%s", err.text);
         cr_expect_eq(files_in_temp_dir(), files);
     }
     if (geteuid() != 0) {
         cr_assert_eq(chmod(folder, 0555), 0);
-        cr_expect_not(conversion_run(&checkpoint, check_path(folder, "x"), &options, NULL, &err));
+        cr_expect_not(convert_to(folder, check_path(folder, "x"), "q8_0", NULL, &err));
         chmod(folder, 0755);
     }
-    checkpoint_close(&checkpoint);
 }

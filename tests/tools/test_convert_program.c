@@ -89,8 +89,39 @@ Test(convert_program, fallbacks_are_told)
     const struct program_run *run =
         run_moxie(NULL, "convert '%s' '%s' --type q4_k", folder, out_path());
     cr_expect_eq(run->status, 0, "%s", run->err);
-    cr_expect(strstr(run->out, "16 matrices") && strstr(run->out, "stored as q8_0"), "%s",
+    cr_expect(strstr(run->out, "13 matrices") && strstr(run->out, "stored as q5_0"), "%s",
               run->out);
+}
+
+Test(convert_program, dry_run_tells_the_plan_and_the_size)
+{
+    struct tiny_checkpoint tiny = tiny_checkpoint_of("Qwen3MoeForCausalLM");
+    tiny.hidden = 256;
+    tiny.expert_ffn = 256;
+    const char *folder = tiny_checkpoint_write(&tiny, "plan");
+    static const char *const flags = "--type q4_k_m --tensor '*.attention_k=q8_0' "
+                                     "--tensor 'layer.1.expert.2.down=f16'";
+    const struct program_run *run =
+        run_moxie(NULL, "convert '%s' '%s' %s --dry-run", folder, out_path(), flags);
+    cr_assert_eq(run->status, 0, "%s", run->err);
+    cr_expect_eq(moxie_files(), 0, "nothing is written");
+    static const char *const lines[] = {
+        "attention_k",         "q8_0", "--tensor",      "q4_k / f16",
+        "small and sensitive", "0-1",  "3 x [512, 256]"};
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        cr_expect(strstr(run->out, lines[i]), "\"%s\" in %s", lines[i], run->out);
+    }
+    const char *size = strstr(run->out, "would have ");
+    cr_assert(size);
+    unsigned long bytes = strtoul(size + strlen("would have "), NULL, 10);
+    run = run_moxie(NULL, "convert '%s' '%s' %s", folder, out_path(), flags);
+    cr_assert_eq(run->status, 0, "%s", run->err);
+    size_t file_bytes;
+    free(check_read_file(out_path(), &file_bytes));
+    cr_expect_eq(bytes, file_bytes);
+    expect_failure(run_moxie(NULL, "convert a b --tensor q8_0"), 2, "PATTERN=TYPE");
+    expect_failure(run_moxie(NULL, "convert a b --tensor x=q9"), 2, "PATTERN=TYPE");
+    expect_failure(run_moxie(NULL, "convert a b --tensor =q8_0"), 2, "PATTERN=TYPE");
 }
 
 Test(convert_program, mistakes_of_usage)
@@ -98,7 +129,7 @@ Test(convert_program, mistakes_of_usage)
     expect_failure(run_moxie(NULL, "convert"), 2, "usage");
     expect_failure(run_moxie(NULL, "convert a"), 2, "usage");
     expect_failure(run_moxie(NULL, "convert a b c"), 2, "usage");
-    expect_failure(run_moxie(NULL, "convert a b --type q5_k"), 2, "--type cannot be \"q5_k\"");
+    expect_failure(run_moxie(NULL, "convert a b --type q5_x"), 2, "--type cannot be \"q5_x\"");
     expect_failure(run_moxie(NULL, "convert a b --compress lzma"), 2, "--compress cannot be");
     expect_failure(run_moxie(NULL, "convert a b --threads -1"), 2, "--threads");
     expect_failure(run_moxie(NULL, "verify"), 2, "usage");

@@ -13,12 +13,13 @@ enum {
     HEADS = 4,
     KV_HEADS = 2,
     HEAD_DIM = 16,
+    RANK = 12,
     EXPERTS = 6,
     TOP_K = 2,
     FFN = 32,
     CAPACITY = 40,
     VOCABULARY = 100,
-    MOST_TENSORS = 64
+    MOST_TENSORS = 80
 };
 
 /* A model of one layer with each op in it, whose tensors have buffers of their own. */
@@ -108,7 +109,7 @@ static struct tensor *add_attention(struct layer *layer, const struct tensor *st
     op->args.rms_norm.rows_per_token = 1;
     op->args.rms_norm.dim = HIDDEN;
     op->args.rms_norm.epsilon = 1e-6f;
-    op = add(layer, OP_matmul, DTYPE_F32, TENSORS(step, q_weight, normed, q));
+    op = add(layer, OP_matmul, DTYPE_F32, TENSORS(step, q_weight, normed, NULL, q));
     op->args.matmul.rows = dim;
     op->args.matmul.cols = HIDDEN;
     op = add(layer, OP_rope, DTYPE_F32, TENSORS(step, q, frequencies, rotated));
@@ -116,14 +117,56 @@ static struct tensor *add_attention(struct layer *layer, const struct tensor *st
     op->args.rope.head_dim = op->args.rope.n_rotated = HEAD_DIM;
     op->args.rope.scale = 1;
     op = add(layer, OP_kv_store, cache, TENSORS(step, k, k, k_cache, v_cache));
-    op->args.kv_store.kv_dim = kv_dim;
+    op->args.kv_store.k_dim = op->args.kv_store.v_dim = kv_dim;
     op->args.kv_store.capacity = CAPACITY;
-    op = add(layer, OP_attention, cache, TENSORS(step, rotated, k_cache, v_cache, y));
+    struct tensor *sinks = make(layer, "sinks", DTYPE_F32, 1, HEADS, BUFFER_WEIGHTS);
+    op = add(layer, OP_attention, cache, TENSORS(step, rotated, k_cache, v_cache, sinks, y));
     op->args.attention.heads = HEADS;
     op->args.attention.kv_heads = KV_HEADS;
     op->args.attention.head_dim = HEAD_DIM;
     op->args.attention.capacity = CAPACITY;
+    op->args.attention.window = 20;
     op->args.attention.scale = 0.25f;
+    return y;
+}
+
+static void add_head_matmul(struct layer *layer, const struct tensor *step,
+                            const struct tensor *const tensors[2], uint32_t rows, uint32_t cols)
+{
+    struct tensor *weight =
+        make(layer, "per head", DTYPE_F32, HEADS * (uint64_t)rows, cols, BUFFER_WEIGHTS);
+    struct op *op =
+        add(layer, OP_head_matmul, DTYPE_F32, TENSORS(step, weight, tensors[0], tensors[1]));
+    op->args.head_matmul = (struct head_matmul_args){.heads = HEADS, .rows = rows, .cols = cols};
+}
+
+/* Latent attention: x is the heads' q and the rotary parts at once, and its first columns what is
+ * cached. */
+static struct tensor *add_latent(struct layer *layer, const struct tensor *step,
+                                 const struct tensor *x, enum dtype cache)
+{
+    struct tensor *latents = make(layer, "latents", cache, CAPACITY, RANK, BUFFER_ACTIVATIONS);
+    struct tensor *ropes = make(layer, "ropes", cache, CAPACITY, HEAD_DIM, BUFFER_ACTIVATIONS);
+    struct tensor *sums = make(layer, "sums", DTYPE_F32, 1, HEADS * RANK, BUFFER_ACTIVATIONS);
+    struct tensor *counts = make(layer, "counts", DTYPE_F32, 1, 1, BUFFER_ACTIVATIONS);
+    struct tensor *absorbed = make_activation(layer, "absorbed q", HEADS * RANK);
+    struct tensor *latent = make_activation(layer, "latent sums", HEADS * RANK);
+    struct tensor *y = make_activation(layer, "latent attention", HEADS * HEAD_DIM);
+    add_head_matmul(layer, step, TENSORS(x, absorbed), RANK, HEAD_DIM);
+    struct op *op = add(layer, OP_kv_store, cache, TENSORS(step, x, x, latents, ropes));
+    op->args.kv_store.k_dim = RANK;
+    op->args.kv_store.v_dim = HEAD_DIM;
+    op->args.kv_store.capacity = CAPACITY;
+    op = add(layer, OP_attention_latent, cache, TENSORS(step, absorbed, x, latents, ropes, latent));
+    op->args.attention_latent.heads = HEADS;
+    op->args.attention_latent.rank = RANK;
+    op->args.attention_latent.rope_dim = HEAD_DIM;
+    op->args.attention_latent.capacity = CAPACITY;
+    op->args.attention_latent.scale = 0.25f;
+    op = add(layer, OP_observe, DTYPE_F32, TENSORS(step, latent, NULL, sums, counts));
+    op->args.observe.dim = HEADS * RANK;
+    op->args.observe.n_groups = op->args.observe.top_k = 1;
+    add_head_matmul(layer, step, TENSORS(latent, y), HEAD_DIM, RANK);
     return y;
 }
 
@@ -156,7 +199,8 @@ static struct tensor *add_experts(struct layer *layer, const struct tensor *step
     struct tensor *h = make_activation(layer, "h", TOP_K * FFN);
     struct tensor *parts = make_activation(layer, "parts", TOP_K * HIDDEN);
     struct tensor *y = make_activation(layer, "moe", HIDDEN);
-    struct op *op = add(layer, OP_router, DTYPE_F32, TENSORS(step, x, router, ids, weights));
+    struct op *op =
+        add(layer, OP_router, DTYPE_F32, TENSORS(step, x, router, NULL, NULL, ids, weights));
     op->args.router.hidden = HIDDEN;
     op->args.router.n_experts = EXPERTS;
     op->args.router.top_k = TOP_K;
@@ -164,14 +208,15 @@ static struct tensor *add_experts(struct layer *layer, const struct tensor *step
     op = add(layer, OP_expert_group, DTYPE_F32, TENSORS(step, ids, offsets, pairs));
     op->args.expert_group.n_experts = EXPERTS;
     op->args.expert_group.top_k = TOP_K;
-    op = add(layer, OP_expert_gate_up, DTYPE_F32,
-             TENSORS(step, slabs, ids, x, many ? offsets : NULL, many ? pairs : NULL, h));
+    op = add(
+        layer, OP_expert_gate_up, DTYPE_F32,
+        TENSORS(step, slabs, ids, x, many ? offsets : NULL, many ? pairs : NULL, NULL, NULL, h));
     op->args.expert_gate_up.hidden = HIDDEN;
     op->args.expert_gate_up.ffn = FFN;
     op->args.expert_gate_up.n_experts = EXPERTS;
     op->args.expert_gate_up.top_k = TOP_K;
     op = add(layer, OP_expert_down, DTYPE_F32,
-             TENSORS(step, slabs, ids, h, many ? offsets : NULL, many ? pairs : NULL, parts));
+             TENSORS(step, slabs, ids, h, many ? offsets : NULL, many ? pairs : NULL, NULL, parts));
     op->args.expert_down.hidden = HIDDEN;
     op->args.expert_down.ffn = FFN;
     op->args.expert_down.n_experts = EXPERTS;
@@ -198,10 +243,11 @@ static struct tensor *build_layer(struct layer *layer, enum dtype cache)
     op->args.embed.rows = VOCABULARY;
     op->args.embed.dim = HIDDEN;
     struct tensor *attended = add_attention(layer, step, x, cache);
+    attended = add_latent(layer, step, attended, cache);
     op = add(layer, OP_add, DTYPE_F32, TENSORS(step, x, attended, sum));
     op->args.add.dim = HIDDEN;
     struct tensor *y = add_experts(layer, step, sum);
-    op = add(layer, OP_matmul, DTYPE_F32, TENSORS(step, table, y, logits));
+    op = add(layer, OP_matmul, DTYPE_F32, TENSORS(step, table, y, NULL, logits));
     op->args.matmul.rows = VOCABULARY;
     op->args.matmul.cols = HIDDEN;
     op->args.matmul.one_row = 1;

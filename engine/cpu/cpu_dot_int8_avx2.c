@@ -1,0 +1,86 @@
+/* Activations as int8, with AVX2. */
+#include "engine/cpu/cpu_dot_avx2.h"
+
+uint64_t cpu_int8_bytes_avx2(uint64_t cols)
+{
+    uint64_t padded = int8_padded(cols);
+    return 2 * padded + (padded / 32 + padded / 16 + padded / 32) * sizeof(float);
+}
+
+static float largest_magnitude(const __m256 x[4])
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 largest =
+        _mm256_max_ps(_mm256_max_ps(_mm256_andnot_ps(sign, x[0]), _mm256_andnot_ps(sign, x[1])),
+                      _mm256_max_ps(_mm256_andnot_ps(sign, x[2]), _mm256_andnot_ps(sign, x[3])));
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(largest), _mm256_extractf128_ps(largest, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+
+/* 0 if all are finite, else NaN: infinity and NaN times zero are NaN. */
+static float nan_unless_finite(const __m256 x[4])
+{
+    const __m256 zero = _mm256_setzero_ps();
+    __m256 sum = zero;
+    for (int k = 0; k < 4; k++) {
+        sum = _mm256_fmadd_ps(x[k], zero, sum);
+    }
+    return add_lanes(sum);
+}
+
+/* Below this, 127 / largest would be infinite; such a block is zero. */
+#define SMALLEST_MAGNITUDE 1e-30f
+
+static void prepare_block(const float *source, int8_t *q, int8_t *halves, float *scale,
+                          float *sums16, float *sums32)
+{
+    __m256 x[4];
+    __m256i n[4];
+    for (int k = 0; k < 4; k++) {
+        x[k] = _mm256_loadu_ps(source + 8 * k);
+    }
+    float largest = largest_magnitude(x);
+    bool zero = largest < SMALLEST_MAGNITUDE;
+    float d = (zero ? 0 : largest / 127) + nan_unless_finite(x);
+    __m256 inverse = _mm256_set1_ps(zero ? 0 : 127 / largest);
+    for (int k = 0; k < 4; k++) {
+        n[k] = _mm256_cvtps_epi32(_mm256_mul_ps(x[k], inverse));
+    }
+    /* The packs work within 128-bit lanes; the permutation restores the order. */
+    __m256i packed =
+        _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
+    packed = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_store_si256((__m256i *)(void *)q, packed);
+    _mm_store_si128((__m128i *)(void *)halves, _mm256_castsi256_si128(packed));
+    _mm_store_si128((__m128i *)(void *)(halves + 64), _mm256_extracti128_si256(packed, 1));
+    __m256i sums =
+        _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), packed), _mm256_set1_epi16(1));
+    sums = _mm256_hadd_epi32(sums, sums);
+    sums = _mm256_hadd_epi32(sums, sums);
+    *scale = d;
+    sums16[0] = d * (float)_mm256_extract_epi32(sums, 0);
+    sums16[1] = d * (float)_mm256_extract_epi32(sums, 4);
+    *sums32 = sums16[0] + sums16[1];
+}
+
+void cpu_int8_prepare_avx2(const float *x, uint64_t cols, void *prepared)
+{
+    struct int8_row row = int8_row_of(prepared, cols);
+    int8_t *q = prepared;
+    int8_t *halves = q + int8_padded(cols);
+    float *scales = (float *)row.scales;
+    float *sums16 = (float *)row.sums16;
+    float *sums32 = (float *)row.sums32;
+    uint64_t blocks = cols / 32, padded = int8_padded(cols) / 32;
+    uint64_t last_four = blocks / 4 * 4;
+    memset(halves + 32 * last_four, 0, 32 * (padded - last_four));
+    for (uint64_t b = 0; b < blocks; b++) {
+        prepare_block(x + 32 * b, q + 32 * b, halves + 128 * (b / 4) + 16 * (b % 4), scales + b,
+                      sums16 + 2 * b, sums32 + b);
+    }
+    memset(q + 32 * blocks, 0, 32 * (padded - blocks));
+    memset(scales + blocks, 0, (padded - blocks) * sizeof(float));
+    memset(sums16 + 2 * blocks, 0, 2 * (padded - blocks) * sizeof(float));
+    memset(sums32 + blocks, 0, (padded - blocks) * sizeof(float));
+}

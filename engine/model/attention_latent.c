@@ -1,0 +1,121 @@
+/* Latent attention in absorbed form (DeepSeek-AI 2024): keys and values of all heads are linear in
+ * one latent vector a token, so that the cache holds only that and one rotated key. The part of a
+ * key's matrix that makes it from the latent is moved to the query (LATENT_K_B, transposed per
+ * head), that of the value to the attended latent (LATENT_V_B). */
+#include "engine/model/blocks.h"
+
+#include <math.h>
+
+#include "engine/model/rope.h"
+
+void block_attention_latent_declare(struct forward *f)
+{
+    const struct hparams *hparams = &f->model->hparams;
+    struct latent_tensors *t = &f->latent;
+    uint64_t heads = hparams->heads;
+    if (hparams->q_rank > 0) {
+        t->q_a = forward_declare_f32(f, "q a", hparams->q_rank);
+        t->q_a_normed = forward_declare_f32(f, "q a normed", hparams->q_rank);
+    }
+    t->q_nope = forward_declare_f32(f, "q nope", heads * hparams->nope_dim);
+    t->q_rope = forward_declare_f32(f, "q rope", heads * hparams->rope_dim);
+    t->q_rotated = forward_declare_f32(f, "q rotated", heads * hparams->rope_dim);
+    t->q_latent = forward_declare_f32(f, "q latent", heads * hparams->kv_rank);
+    t->latent = forward_declare_f32(f, "latent", hparams->kv_rank);
+    t->latent_normed = forward_declare_f32(f, "latent normed", hparams->kv_rank);
+    t->k_rope = forward_declare_f32(f, "k rope", hparams->rope_dim);
+    t->k_rotated = forward_declare_f32(f, "k rotated", hparams->rope_dim);
+    t->attended_latent = forward_declare_f32(f, "attended latent", heads * hparams->kv_rank);
+    f->attended = forward_declare_f32(f, "attended", heads * hparams->value_dim);
+    for (uint32_t layer = 0; layer < hparams->layers; layer++) {
+        f->states[layer] = (struct state){
+            .kind = STATE_LATENT,
+            .layer = layer,
+            .caches = {forward_declare_in_layer(f, "latent cache", layer, f->options.kv_type,
+                                                f->options.context, hparams->kv_rank,
+                                                BUFFER_ACTIVATIONS),
+                       forward_declare_in_layer(f, "rope cache", layer, f->options.kv_type,
+                                                f->options.context, hparams->rope_dim,
+                                                BUFFER_ACTIVATIONS)},
+        };
+    }
+}
+
+/* y[head] = W_head x[head] */
+static void multiply_heads(const struct forward *f, const struct weight *weight,
+                           const struct tensor *x, const struct tensor *y, struct op_list *list)
+{
+    uint32_t heads = f->model->hparams.heads;
+    struct op *op = op_list_add(list, OP_head_matmul, weight->tensor.dtype,
+                                (const struct tensor *[]){f->step, &weight->tensor, x, y});
+    op->args.head_matmul.heads = heads;
+    op->args.head_matmul.rows = (uint32_t)(weight->tensor.rows / heads);
+    op->args.head_matmul.cols = (uint32_t)weight->tensor.cols;
+}
+
+static void make_queries(const struct forward *f, uint32_t number, struct op_list *list)
+{
+    const struct model_layer *layer = &f->model->layers[number];
+    const struct hparams *hparams = &f->model->hparams;
+    const struct latent_tensors *t = &f->latent;
+    const struct tensor *x = f->normed;
+    if (hparams->q_rank > 0) {
+        block_matmul(f, &layer->latent_q_a, NULL, x, t->q_a, false, list);
+        block_norm(f, t->q_a, &layer->latent_q_a_norm, t->q_a_normed, 1, hparams->q_rank, false,
+                   list);
+        x = t->q_a_normed;
+        observation_write(f, OBSERVED_LATENT_Q, number, x, NULL, 1, false, list);
+    }
+    block_matmul(f, &layer->latent_q_nope, NULL, x, t->q_nope, false, list);
+    block_matmul(f, &layer->latent_q_rope, NULL, x, t->q_rope, false, list);
+    block_rope(f, t->q_rope, t->q_rotated, hparams->heads, hparams->rope_dim, list);
+    observation_write(f, OBSERVED_LATENT_K_B, number, t->q_nope, NULL, 1, false, list);
+    multiply_heads(f, &layer->latent_k_b, t->q_nope, t->q_latent, list);
+}
+
+static void make_keys(const struct forward *f, const struct model_layer *layer,
+                      const struct state *state, struct op_list *list)
+{
+    const struct hparams *hparams = &f->model->hparams;
+    const struct latent_tensors *t = &f->latent;
+    block_matmul(f, &layer->latent_kv_a, NULL, f->normed, t->latent, false, list);
+    block_matmul(f, &layer->latent_k_rope, NULL, f->normed, t->k_rope, false, list);
+    block_norm(f, t->latent, &layer->latent_kv_a_norm, t->latent_normed, 1, hparams->kv_rank, false,
+               list);
+    block_rope(f, t->k_rope, t->k_rotated, 1, hparams->rope_dim, list);
+    block_store(f, state, t->latent_normed, t->k_rotated, list);
+}
+
+static void attend(const struct forward *f, const struct state *state, struct op_list *list)
+{
+    const struct hparams *hparams = &f->model->hparams;
+    const struct latent_tensors *t = &f->latent;
+    struct op *op =
+        op_list_add(list, OP_attention_latent, f->options.kv_type,
+                    (const struct tensor *[]){f->step, t->q_latent, t->q_rotated, state->caches[0],
+                                              state->caches[1], t->attended_latent});
+    op->args.attention_latent.heads = hparams->heads;
+    op->args.attention_latent.rank = hparams->kv_rank;
+    op->args.attention_latent.rope_dim = hparams->rope_dim;
+    op->args.attention_latent.capacity = f->options.context;
+    op->args.attention_latent.scale =
+        (float)(rope_score_factor(hparams) / sqrt((double)hparams->head_dim));
+}
+
+void block_attention_latent(const struct forward *f, uint32_t number, struct op_list *list)
+{
+    const struct model_layer *layer = &f->model->layers[number];
+    const struct state *state = &f->states[number];
+    block_norm(f, f->x, &layer->attention_norm, f->normed, 1, f->model->hparams.hidden, false,
+               list);
+    observation_write(f, OBSERVED_ATTENTION, number, f->normed, NULL, 1, false, list);
+    make_queries(f, number, list);
+    make_keys(f, layer, state, list);
+    attend(f, state, list);
+    observation_write(f, OBSERVED_LATENT_V_B, number, f->latent.attended_latent, NULL, 1, false,
+                      list);
+    multiply_heads(f, &layer->latent_v_b, f->latent.attended_latent, f->attended, list);
+    observation_write(f, OBSERVED_ATTENTION_OUTPUT, number, f->attended, NULL, 1, false, list);
+    block_matmul(f, &layer->attention_output, NULL, f->attended, f->projected, false, list);
+    block_add(f, f->x, f->projected, f->y, list);
+}

@@ -1,0 +1,78 @@
+/* Types of blocks of 256 in 8 groups of 32, whose plane 0 is nibbles[128]: groups 2j and 2j + 1
+ * share 32 bytes, low nibbles and high nibbles. Every group has a 6-bit scale and a 6-bit minimum;
+ * y = (d scale) n - (dmin minimum).
+ *
+ * A piece is one 16-byte unit of nibbles: 16 elements of a group 2j and the same 16 of 2j + 1.
+ *
+ * A type includes this file and defines the three functions declared first.
+ */
+
+/* f16 d, f16 dmin and the twelve bytes of scales and minima of a block. */
+uvec4 block_header(words w, uint rows, uint cols, uint row, uint block);
+
+/* What a block has above its nibbles, a byte for 16 elements from 16 `unit` on, and for 8 elements
+ * from 8 `eight` on: bit g is group g's. */
+uvec4 fifth_bits16(words w, uint rows, uint cols, uint row, uint block, uint unit);
+uvec2 fifth_bits8(words w, uint rows, uint cols, uint row, uint block, uint eight);
+
+#define PIECE_FOURS 8u
+
+uint piece_column(uint piece, uint i)
+{
+    return (piece >> 1) * 64u + (i >> 2) * 32u + (piece & 1u) * 16u + (i & 3u) * 4u;
+}
+
+/* d times the scale and dmin times the minimum of a group of a block. Those of groups 0..3 are the
+ * low 6 bits of bytes 0..3 and 4..7; of groups 4..7 the low and the high nibbles of bytes 8..11,
+ * with their upper two bits on top of bytes 0..3 and 4..7. */
+vec2 group_scale(uvec4 header, uint group)
+{
+    uint shift = (group & 3u) * 8u;
+    uint scale = header.y >> shift & 255u;
+    uint minimum = header.z >> shift & 255u;
+    if (group < 4u) {
+        scale &= 63u;
+        minimum &= 63u;
+    } else {
+        uint both = header.w >> shift & 255u;
+        scale = (both & 15u) | scale >> 6 << 4;
+        minimum = both >> 4 | minimum >> 6 << 4;
+    }
+    return unpackHalf2x16(header.x) * vec2(scale, minimum);
+}
+
+/* Four elements of a group. */
+vec4 group_four(vec2 scale, uint nibbles, uint fifth_bits, uint group)
+{
+    uint codes = nibble_bytes(nibbles, (group & 1u) * 4u);
+    codes |= (fifth_bits >> group & 0x01010101u) << 4;
+    return scale.x * unpack_u8x4(codes) - scale.y;
+}
+
+void weights_piece(words w, uint rows, uint cols, uint row, uint piece, out vec4 fours[PIECE_FOURS])
+{
+    uint block = piece >> 3;
+    uint group = piece & 6u;
+    uvec4 nibbles = words4(uvec2(w)).v[row * (cols >> 5) + piece];
+    uvec4 fifth_bits = fifth_bits16(w, rows, cols, row, block, piece & 1u);
+    uvec4 header = block_header(w, rows, cols, row, block);
+    vec2 first = group_scale(header, group);
+    vec2 second = group_scale(header, group + 1u);
+    for (uint i = 0u; i < 4u; i++) {
+        fours[i] = group_four(first, nibbles[i], fifth_bits[i], group);
+        fours[i + 4u] = group_four(second, nibbles[i], fifth_bits[i], group + 1u);
+    }
+}
+
+void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec4 low,
+                   out vec4 high)
+{
+    uint block = column >> 8;
+    uint group = column >> 5 & 7u;
+    uint eight = column >> 3 & 3u;
+    uvec2 nibbles = words2(uvec2(w)).v[row * (cols >> 4) + (column >> 6) * 4u + eight];
+    uvec2 fifth_bits = fifth_bits8(w, rows, cols, row, block, eight);
+    vec2 scale = group_scale(block_header(w, rows, cols, row, block), group);
+    low = group_four(scale, nibbles.x, fifth_bits.x, group);
+    high = group_four(scale, nibbles.y, fifth_bits.y, group);
+}

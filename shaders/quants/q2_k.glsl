@@ -1,0 +1,31 @@
+/* q2_k, blocks of 256 in two halves of 128: plane 0 pairs of bits[64], plane 1 scales[16], plane 2
+ * f16 d, f16 dmin; y = (d scale) q - (dmin minimum). Element 32 k + l of a half is bits 2 k of byte
+ * l of the half's 32; of the scales' byte 2 k + l / 16 of its 8 the low nibble is the scale, the
+ * high one the minimum. */
+#include "../lib/unpack.glsl"
+
+struct eight_bytes {
+    uvec2 pairs, scales;
+    vec2 d_dmin;
+};
+
+#include "../lib/blocks128.glsl"
+
+eight_bytes eight_load(words w, uint rows, uint cols, uint row, uint piece)
+{
+    uint blocks = cols >> 8;
+    uint scales = (rows * 4u + row) * blocks * 2u; /* in units of 8 bytes */
+    uint super = rows * blocks * 5u + row * plane_stride16(blocks, 4u);
+    eight_bytes e;
+    e.pairs = words2(uvec2(w)).v[row * blocks * 8u + piece];
+    e.scales = eight_scales(words2(uvec2(w)).v[scales + (piece >> 2)], piece);
+    e.d_dmin = unpackHalf2x16(w.v[super * 4u + (piece >> 3)]);
+    return e;
+}
+
+vec4 eight_four(eight_bytes e, uint k, uint i)
+{
+    uint both = eight_scale(e.scales, k);
+    vec2 scale = e.d_dmin * vec2(both & 15u, both >> 4);
+    return scale.x * unpack_u8x4(e.pairs[i] >> k * 2u & 0x03030303u) - scale.y;
+}

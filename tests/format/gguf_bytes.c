@@ -1,0 +1,135 @@
+#include "tests/format/gguf_bytes.h"
+
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/check.h"
+
+void gguf_bytes_put(struct gguf_bytes *file, const void *data, size_t bytes)
+{
+    if (file->room - file->bytes < bytes) {
+        file->room = 2 * file->room + bytes + 256;
+        file->data = realloc(file->data, file->room);
+        cr_assert(file->data);
+    }
+    memcpy(file->data + file->bytes, data, bytes);
+    file->bytes += bytes;
+}
+
+void gguf_bytes_u32(struct gguf_bytes *file, uint32_t value)
+{
+    gguf_bytes_put(file, &value, sizeof(value));
+}
+
+void gguf_bytes_u64(struct gguf_bytes *file, uint64_t value)
+{
+    gguf_bytes_put(file, &value, sizeof(value));
+}
+
+void gguf_bytes_text(struct gguf_bytes *file, const char *text)
+{
+    gguf_bytes_u64(file, strlen(text));
+    gguf_bytes_put(file, text, strlen(text));
+}
+
+void gguf_bytes_header(struct gguf_bytes *file, uint64_t n_tensors, uint64_t n_pairs)
+{
+    gguf_bytes_put(file, "GGUF", 4);
+    gguf_bytes_u32(file, 3);
+    gguf_bytes_u64(file, n_tensors);
+    gguf_bytes_u64(file, n_pairs);
+}
+
+void gguf_bytes_pair_u32(struct gguf_bytes *file, const char *key, uint32_t value)
+{
+    gguf_bytes_text(file, key);
+    gguf_bytes_u32(file, GGUF_U32);
+    gguf_bytes_u32(file, value);
+}
+
+void gguf_bytes_pair_text(struct gguf_bytes *file, const char *key, const char *text)
+{
+    gguf_bytes_text(file, key);
+    gguf_bytes_u32(file, GGUF_STRING);
+    gguf_bytes_text(file, text);
+}
+
+void gguf_bytes_tensor(struct gguf_bytes *file, const char *name, uint64_t cols, uint64_t rows,
+                       uint32_t type, uint64_t offset)
+{
+    gguf_bytes_text(file, name);
+    gguf_bytes_u32(file, 2);
+    gguf_bytes_u64(file, cols);
+    gguf_bytes_u64(file, rows);
+    gguf_bytes_u32(file, type);
+    gguf_bytes_u64(file, offset);
+}
+
+void gguf_bytes_data(struct gguf_bytes *file, size_t n)
+{
+    while (file->bytes % 32 != 0) {
+        gguf_bytes_put(file, "", 1);
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint8_t byte = (uint8_t)(i + 1);
+        gguf_bytes_put(file, &byte, 1);
+    }
+}
+
+void gguf_bytes_example(struct gguf_bytes *file)
+{
+    static const uint8_t head[] = {
+        0x47, 0x47, 0x55, 0x46, 0x03, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x14, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x67, 0x65, 0x6e, 0x65, 0x72, 0x61, 0x6c, 0x2e, 0x61, 0x72, 0x63, 0x68, 0x69,
+        0x74, 0x65, 0x63, 0x74, 0x75, 0x72, 0x65, 0x08, 0x00, 0x00, 0x00, 0x05, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x6c, 0x6c, 0x61, 0x6d, 0x61, 0x11, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x67, 0x65, 0x6e, 0x65, 0x72, 0x61, 0x6c, 0x2e, 0x61, 0x6c, 0x69, 0x67, 0x6e,
+        0x6d, 0x65, 0x6e, 0x74, 0x04, 0x00, 0x00, 0x00, 0x20, 0x00, 0x00, 0x00, 0x14, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x6c, 0x6c, 0x61, 0x6d, 0x61, 0x2e, 0x72, 0x6f, 0x70, 0x65,
+        0x2e, 0x66, 0x72, 0x65, 0x71, 0x5f, 0x62, 0x61, 0x73, 0x65, 0x06, 0x00, 0x00, 0x00, 0x00,
+        0x40, 0x1c, 0x46, 0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x78, 0x2e, 0x61, 0x72,
+        0x72, 0x09, 0x00, 0x00, 0x00, 0x05, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0xfe, 0xff, 0xff, 0xff, 0x03, 0x00, 0x00, 0x00, 0x08,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x61, 0x2e, 0x77, 0x65, 0x69, 0x67, 0x68, 0x74,
+        0x02, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x62, 0x01, 0x00, 0x00, 0x00,
+        0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x20, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00};
+    static const float a[6] = {1, 2, 3, 4, 5, 6};
+    static const uint8_t zeros[28] = {0}, b[4] = {0x00, 0x38, 0x00, 0xbc};
+    cr_assert_eq(sizeof(head), 260);
+    gguf_bytes_put(file, head, sizeof(head));
+    gguf_bytes_put(file, zeros, 28);
+    gguf_bytes_put(file, a, sizeof(a));
+    gguf_bytes_put(file, zeros, 8);
+    gguf_bytes_put(file, b, sizeof(b));
+    gguf_bytes_put(file, zeros, 28);
+    cr_assert_eq(file->bytes, 352);
+}
+
+const char *gguf_bytes_write(struct gguf_bytes *file, const char *name)
+{
+    const char *path = check_path(check_temp_dir(), name);
+    cr_assert(check_write_file(path, file->data, file->bytes));
+    free(file->data);
+    *file = (struct gguf_bytes){0};
+    return path;
+}
+
+bool gguf_bytes_open(struct gguf_bytes *file, struct gguf *gguf, struct error *err)
+{
+    return gguf_open(gguf, gguf_bytes_write(file, "model.gguf"), err);
+}
+
+void gguf_bytes_refused(struct gguf_bytes *file, const char *part)
+{
+    struct gguf gguf;
+    struct error err = {""};
+    cr_assert(!gguf_bytes_open(file, &gguf, &err), "opened, where \"%s\" was expected", part);
+    cr_assert(strstr(err.text, part), "\"%s\" does not say \"%s\"", err.text, part);
+    cr_assert(strstr(err.text, "model.gguf"), "\"%s\" does not name the file", err.text);
+}

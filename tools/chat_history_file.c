@@ -1,0 +1,169 @@
+/* Conversations as files (chat_history.h). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/chat_history.h"
+#include "tools/text_buffer.h"
+
+#define MAX_FILE_BYTES (64u << 20)
+
+static bool fail(struct moxie_error *err, const char *path, const char *what)
+{
+    snprintf(err->text, sizeof(err->text), "%.300s: %s", path, what);
+    return false;
+}
+
+/* Something that a rename would replace by a file: a folder, a device. */
+static bool is_other_than_file(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && !S_ISREG(status.st_mode);
+}
+
+static bool write_list(const json_t *list, const char *temporary)
+{
+    FILE *file = fopen(temporary, "w");
+    if (!file) {
+        return false;
+    }
+    bool ok = json_dumpf(list, file, JSON_INDENT(2) | JSON_ENSURE_ASCII) == 0 &&
+              fputc('\n', file) != EOF && fflush(file) == 0 && fsync(fileno(file)) == 0;
+    int reason = errno;
+    ok = fclose(file) == 0 && ok;
+    if (!ok && reason) {
+        errno = reason;
+    }
+    return ok;
+}
+
+bool chat_history_save(const struct chat_history *history, const char *path,
+                       struct moxie_error *err)
+{
+    char *temporary = NULL;
+    if (is_other_than_file(path)) {
+        return fail(err, path, "is not a file; name another one to save to");
+    }
+    json_t *list = chat_history_json(history);
+    if (!list || asprintf(&temporary, "%s.part", path) < 0) {
+        json_decref(list);
+        return fail(err, path,
+                    "not enough memory to save the conversation, or its text is no UTF-8");
+    }
+    errno = 0;
+    bool ok = write_list(list, temporary) && rename(temporary, path) == 0;
+    if (!ok) {
+        fail(err, path, strerror(errno ? errno : EIO));
+        unlink(temporary);
+    }
+    free(temporary);
+    json_decref(list);
+    return ok;
+}
+
+/* The text of a regular file; the file is opened so that a pipe without a writer does not block. */
+static bool read_text(const char *path, struct text_buffer *text, struct moxie_error *err)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0) {
+        fail(err, path, strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+        }
+        return false;
+    }
+    if (!S_ISREG(status.st_mode)) {
+        close(fd);
+        return fail(err, path, "is not a file");
+    }
+    FILE *file = fdopen(fd, "r");
+    if (!file) {
+        close(fd);
+        return fail(err, path, strerror(errno));
+    }
+    enum text_buffer_read read = text_buffer_read(text, file, MAX_FILE_BYTES);
+    fclose(file);
+    return read == TEXT_READ ||
+           fail(err, path,
+                read == TEXT_TOO_LONG ? "is longer than 64 MiB, too long for a conversation"
+                                      : "cannot be read");
+}
+
+/* The message at position `at` of the list, whose predecessor is the last of the history. */
+static bool add_from_json(struct chat_history *history, const json_t *object, size_t at,
+                          const char *path, struct moxie_error *err)
+{
+    const char *role = json_string_value(json_object_get(object, "role"));
+    const char *content = json_string_value(json_object_get(object, "content"));
+    const json_t *thought = json_object_get(object, "reasoning_content");
+    const char *what = NULL;
+    enum chat_role expected = history->n == 0 || history->messages[history->n - 1].role != CHAT_USER
+                                  ? CHAT_USER
+                                  : CHAT_ASSISTANT;
+    if (at == 0 && role && strcmp(role, "system") == 0) {
+        expected = CHAT_SYSTEM;
+    }
+    if (!json_is_object(object) || !role || !content) {
+        what = "must have a \"role\" and a \"content\" that are texts";
+    } else if (thought && !json_is_null(thought) && !json_is_string(thought)) {
+        what = "has a \"reasoning_content\" that is no text";
+    } else if (strcmp(role, chat_role_name(expected)) != 0) {
+        what = expected == CHAT_USER ? "must be of the user: questions and answers take turns"
+                                     : "must be of the assistant: questions and answers take turns";
+    } else if (!chat_history_add(history, expected, content, json_string_value(thought))) {
+        what = "is too much for the memory";
+    }
+    if (what) {
+        snprintf(err->text, sizeof(err->text), "%.300s: message %zu %s", path, at + 1, what);
+    }
+    return !what;
+}
+
+static bool from_json(struct chat_history *history, const json_t *list, const char *path,
+                      struct moxie_error *err)
+{
+    size_t at;
+    const json_t *object;
+    if (!json_is_array(list)) {
+        return fail(err, path, "is not a conversation: a JSON list of messages is expected");
+    }
+    json_array_foreach(list, at, object)
+    {
+        if (!add_from_json(history, object, at, path, err)) {
+            return false;
+        }
+    }
+    return history->n == 0 || history->messages[history->n - 1].role != CHAT_USER ||
+           fail(err, path, "ends with a question that has no answer");
+}
+
+bool chat_history_load(struct chat_history *history, const char *path, struct moxie_error *err)
+{
+    struct text_buffer text = {0};
+    struct chat_history loaded = {0};
+    json_error_t where;
+    json_t *list = NULL;
+    bool ok = read_text(path, &text, err);
+    if (ok) {
+        list = json_loadb(text_buffer_text(&text), text.n, JSON_REJECT_DUPLICATES, &where);
+        if (!list) {
+            snprintf(err->text, sizeof(err->text), "%.300s is not JSON: %.100s (line %d)", path,
+                     where.text, where.line);
+        }
+        ok = list && from_json(&loaded, list, path, err);
+    }
+    if (ok) {
+        struct chat_history before = *history;
+        *history = loaded;
+        loaded = before;
+    }
+    chat_history_free(&loaded);
+    json_decref(list);
+    text_buffer_free(&text);
+    return ok;
+}
