@@ -2,7 +2,6 @@
 #include "engine/moxie.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -43,9 +43,7 @@ struct moxie_error {
     char text[512]; /* UTF-8, NUL-terminated, one sentence */
 };
 
-/* ---- Devices
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Devices ---- */
 
 enum moxie_device_kind {
     MOXIE_DEVICE_CPU,
@@ -72,9 +70,7 @@ struct moxie_device {
 MOXIE_API uint32_t moxie_devices(struct moxie_device *devices, uint32_t capacity,
                                  struct moxie_error *vulkan_error);
 
-/* ---- Models
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Models ---- */
 
 struct moxie_model;
 
@@ -91,8 +87,9 @@ struct moxie_options {
 
 MOXIE_API struct moxie_options moxie_options_defaults(void);
 
-/* Opens a .moxie file and places its weights; options may be NULL. The file is mapped and must not
- * change while the model is open. */
+/* Opens a .moxie file, a GGUF file (of a split one the first) or a Hugging Face folder, and places
+ * its weights; options may be NULL. Files are mapped and must not change while the model is open.
+ */
 MOXIE_API struct moxie_model *moxie_open(const char *path, const struct moxie_options *options,
                                          struct moxie_error *err);
 /* Sessions of the model must have been destroyed. Sets *model to NULL; NULL is fine. */
@@ -116,14 +113,12 @@ MOXIE_API void moxie_model_info(const struct moxie_model *model, struct moxie_mo
 MOXIE_API uint32_t moxie_validation_messages(const struct moxie_model *model, char *first,
                                              uint32_t first_bytes);
 
-/* ---- Text
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- Text ---- */
 
-#define MOXIE_ADD_SPECIAL 1u /* begin/end tokens as the model's tokenizer adds them */
-#define MOXIE_PARSE_SPECIAL \
-    2u /* text of special tokens ("<|im_end|>") becomes those tokens; never for text of strangers \
-        */
+/* Begin and end tokens as the model's tokenizer adds them. */
+#define MOXIE_ADD_SPECIAL 1u
+/* Text of special tokens ("<|im_end|>") becomes those tokens; never for text of strangers. */
+#define MOXIE_PARSE_SPECIAL 2u
 
 /* Ids of a text (bytes long; invalid UTF-8 becomes U+FFFD). *ids is allocated: moxie_free. */
 MOXIE_API bool moxie_tokenize(const struct moxie_model *model, const char *text, size_t bytes,
@@ -188,9 +183,7 @@ MOXIE_API const char *moxie_chat_family(struct moxie_model *model);
 /* Frees what a moxie function allocated; NULL is fine. */
 MOXIE_API void moxie_free(void *memory);
 
-/* ---- Sessions
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Sessions ---- */
 
 struct moxie_session;
 
@@ -264,9 +257,7 @@ MOXIE_API void moxie_counts(const struct moxie_session *session, struct moxie_co
 /* Writes the op list for one token (chunk false) or for a chunk of a prompt, one line an op. */
 MOXIE_API void moxie_print_ops(const struct moxie_session *session, bool chunk, FILE *out);
 
-/* ---- Sampling
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Sampling ---- */
 
 struct moxie_sampling {
     float temperature;    /* 0 = greedy */

@@ -23,8 +23,8 @@ const char *model_file_kind_name(uint32_t kind)
     }
 }
 
-const uint8_t *model_file_section(const struct model_file *file,
-                                  const struct layout_section *section)
+static const uint8_t *section_data(const struct model_file *file,
+                                   const struct layout_section *section)
 {
     return file->map.data + section->offset;
 }
@@ -38,7 +38,7 @@ const struct layout_list *model_file_list(const struct model_file *file, enum la
         error_set(err, "%s is damaged: its %s is too short", file->map.path, name);
         return NULL;
     }
-    const void *start = model_file_section(file, section);
+    const void *start = section_data(file, section);
     const struct layout_list *list = start;
     uint64_t rest = section->stored_bytes - sizeof(*list);
     if (list->count > most || list->count > rest / record_bytes ||
@@ -198,8 +198,7 @@ static bool check_contents(const struct model_file *file, struct error *err)
         if (!section || kind == LAYOUT_WEIGHTS || kind == LAYOUT_USAGE) {
             continue;
         }
-        if (XXH3_64bits(model_file_section(file, section), section->stored_bytes) !=
-            section->xxh3) {
+        if (XXH3_64bits(section_data(file, section), section->stored_bytes) != section->xxh3) {
             return error_set(err,
                              "%s is damaged: the checksum of its %s section is wrong; fetch it "
                              "again",
@@ -260,7 +259,7 @@ static bool section_bytes(const struct model_file *file, enum layout_kind kind,
     if (!section) {
         return false;
     }
-    *contents = model_file_section(file, section);
+    *contents = section_data(file, section);
     *bytes = section->stored_bytes;
     return true;
 }

@@ -30,10 +30,6 @@ bool model_metadata_open(struct model_file *file, struct error *err);
 bool model_index_open(struct model_file *file, struct error *err);
 bool model_directory_open(struct model_file *file, struct error *err);
 
-/* The bytes of a section. */
-const uint8_t *model_file_section(const struct model_file *file,
-                                  const struct layout_section *section);
-
 /* The head of a section that is a list: records follow it, and a pool fills the rest exactly.
  * NULL (and a sentence) if the lengths do not fit. */
 const struct layout_list *model_file_list(const struct model_file *file, enum layout_kind kind,

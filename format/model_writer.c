@@ -8,43 +8,14 @@
 #include <xxhash.h>
 
 #include "format/compress.h"
-#include "format/model_layout.h"
-#include "format/write_file.h"
+#include "format/model_writer_internal.h"
 
-/* Bytes that grow; `data` is NULL while there are none. */
-struct bytes {
-    uint8_t *data;
-    uint64_t used, room;
-};
-
-struct item { /* one metadata key */
-    char *key;
-    uint32_t type;
-    uint64_t value; /* of a scalar */
-    uint64_t count;
-    uint8_t *pool; /* what goes to the pool: string, elements; NULL for scalars. A string array has
-                      its count + 1 offsets first, counted from the end of these offsets */
-    uint64_t pool_bytes;
-};
-
-struct model_writer {
-    struct write_file file;
-    enum compress compress;
-    struct bytes items;     /* struct item */
-    struct bytes tensors;   /* struct layout_tensor */
-    struct bytes names;     /* the index's pool */
-    struct bytes directory; /* struct layout_expert_layer */
-    struct bytes sections;  /* struct layout_section */
-    struct bytes tokenizer, chat_template;
-    bool has_tokenizer;
-};
-
-static bool out_of_memory(const struct model_writer *w, struct error *err)
+bool model_writer_out_of_memory(const struct model_writer *w, struct error *err)
 {
     return error_set(err, "out of memory while writing %s", w->file.path);
 }
 
-static void *bytes_grow(struct bytes *bytes, uint64_t more)
+static void *grow(struct writer_bytes *bytes, uint64_t more)
 {
     if (more > bytes->room - bytes->used) {
         uint64_t room = (bytes->used + more) * 2;
@@ -59,19 +30,13 @@ static void *bytes_grow(struct bytes *bytes, uint64_t more)
     return bytes->data + bytes->used - more;
 }
 
-static bool bytes_append(struct bytes *bytes, const void *data, uint64_t n)
+bool writer_bytes_append(struct writer_bytes *bytes, const void *data, uint64_t n)
 {
-    void *place = n > 0 ? bytes_grow(bytes, n) : NULL;
+    void *place = n > 0 ? grow(bytes, n) : NULL;
     if (place) {
         memcpy(place, data, n);
     }
     return place || n == 0;
-}
-
-static bool bytes_align(struct bytes *bytes, uint64_t alignment)
-{
-    static const uint8_t zeros[LAYOUT_TENSOR_ALIGN];
-    return bytes_append(bytes, zeros, layout_align(bytes->used, alignment) - bytes->used);
 }
 
 static struct model_writer *open_writer(const char *path, enum compress compress, bool planned,
@@ -112,13 +77,9 @@ void model_writer_abort(struct model_writer *w)
     if (!w) {
         return;
     }
-    struct item *items = (void *)w->items.data;
-    for (uint64_t i = 0; i < w->items.used / sizeof(*items); i++) {
-        free(items[i].key);
-        free(items[i].pool);
-    }
-    struct bytes *all[] = {&w->items,    &w->tensors,   &w->names,        &w->directory,
-                           &w->sections, &w->tokenizer, &w->chat_template};
+    model_writer_free_metadata(w);
+    struct writer_bytes *all[] = {&w->items,    &w->tensors,   &w->names,        &w->directory,
+                                  &w->sections, &w->tokenizer, &w->chat_template};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         free(all[i]->data);
     }
@@ -131,137 +92,6 @@ uint64_t model_writer_bytes(const struct model_writer *w)
     return w->file.bytes;
 }
 
-/* ---- metadata ---- */
-
-/* A new item with room for pool_bytes; NULL (and a sentence) if the key cannot be stored. */
-static struct item *add_item(struct model_writer *w, const char *key, uint32_t type, uint64_t count,
-                             uint64_t pool_bytes, struct error *err)
-{
-    size_t key_bytes = strlen(key);
-    if (key_bytes > LAYOUT_MAX_KEY || !layout_is_name(key, key_bytes)) {
-        error_set(err,
-                  "%s cannot hold the metadata key \"%.300s\"; keys are 1 to %d printable "
-                  "ASCII characters",
-                  w->file.path, key, LAYOUT_MAX_KEY);
-        return NULL;
-    }
-    struct item item = {.key = strdup(key), .type = type, .count = count, .pool_bytes = pool_bytes};
-    item.pool = pool_bytes > 0 ? malloc(pool_bytes) : NULL;
-    if (!item.key || (pool_bytes > 0 && !item.pool) ||
-        !bytes_append(&w->items, &item, sizeof(item))) {
-        free(item.key);
-        free(item.pool);
-        out_of_memory(w, err);
-        return NULL;
-    }
-    return (struct item *)(void *)(w->items.data + w->items.used - sizeof(item));
-}
-
-static bool add_scalar(struct model_writer *w, const char *key, uint32_t type, uint64_t value,
-                       struct error *err)
-{
-    struct item *item = add_item(w, key, type, 1, 0, err);
-    if (item) {
-        item->value = value;
-    }
-    return item != NULL;
-}
-
-static bool add_elements(struct model_writer *w, const char *key, uint32_t type,
-                         const void *elements, uint64_t count, uint64_t element_bytes,
-                         struct error *err)
-{
-    struct item *item = add_item(w, key, type, count, count * element_bytes, err);
-    if (item && item->pool) {
-        memcpy(item->pool, elements, item->pool_bytes);
-    }
-    return item != NULL;
-}
-
-bool model_writer_u64(struct model_writer *w, const char *key, uint64_t value, struct error *err)
-{
-    return add_scalar(w, key, METADATA_U64, value, err);
-}
-
-bool model_writer_i64(struct model_writer *w, const char *key, int64_t value, struct error *err)
-{
-    return add_scalar(w, key, METADATA_I64, (uint64_t)value, err);
-}
-
-bool model_writer_f64(struct model_writer *w, const char *key, double value, struct error *err)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    return add_scalar(w, key, METADATA_F64, bits, err);
-}
-
-bool model_writer_bool(struct model_writer *w, const char *key, bool value, struct error *err)
-{
-    return add_scalar(w, key, METADATA_BOOL, value, err);
-}
-
-bool model_writer_string(struct model_writer *w, const char *key, const char *text, uint64_t bytes,
-                         struct error *err)
-{
-    return add_elements(w, key, METADATA_STRING, text, bytes, 1, err);
-}
-
-bool model_writer_u64_array(struct model_writer *w, const char *key, const uint64_t *values,
-                            uint64_t count, struct error *err)
-{
-    return add_elements(w, key, METADATA_U64_ARRAY, values, count, sizeof(*values), err);
-}
-
-bool model_writer_f64_array(struct model_writer *w, const char *key, const double *values,
-                            uint64_t count, struct error *err)
-{
-    return add_elements(w, key, METADATA_F64_ARRAY, values, count, sizeof(*values), err);
-}
-
-bool model_writer_string_array(struct model_writer *w, const char *key, const char *const *texts,
-                               const uint64_t *bytes, uint64_t count, struct error *err)
-{
-    uint64_t head = (count + 1) * sizeof(uint64_t), all = head;
-    for (uint64_t i = 0; i < count; i++) {
-        all += bytes[i];
-    }
-    struct item *item = add_item(w, key, METADATA_STRING_ARRAY, count, all, err);
-    if (!item) {
-        return false;
-    }
-    uint64_t *ends = (void *)item->pool;
-    ends[0] = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        if (bytes[i] > 0) {
-            memcpy(item->pool + head + ends[i], texts[i], bytes[i]);
-        }
-        ends[i + 1] = ends[i] + bytes[i];
-    }
-    return true;
-}
-
-static int compare_items(const void *a, const void *b)
-{
-    /* Keys have no byte above 0x7E, so this is the order of the specification. */
-    return strcmp(((const struct item *)a)->key, ((const struct item *)b)->key);
-}
-
-/* Appends what the item keeps in the pool, and returns its offset there. */
-static bool pool_item(struct bytes *pool, struct item *item, uint64_t *offset)
-{
-    if (item->type != METADATA_STRING && !bytes_align(pool, sizeof(uint64_t))) {
-        return false;
-    }
-    *offset = pool->used;
-    if (item->type == METADATA_STRING_ARRAY) {
-        uint64_t *ends = (void *)item->pool;
-        for (uint64_t i = 0; i <= item->count; i++) {
-            ends[i] += pool->used + (item->count + 1) * sizeof(*ends);
-        }
-    }
-    return bytes_append(pool, item->pool, item->pool_bytes);
-}
-
 /* ---- sections ---- */
 
 /* Starts a section at the end of the file, up to which everything is written. */
@@ -271,11 +101,12 @@ static bool begin_section(struct model_writer *w, enum layout_kind kind, struct 
         return false;
     }
     struct layout_section section = {.kind = kind, .offset = w->file.bytes};
-    return bytes_append(&w->sections, &section, sizeof(section)) || out_of_memory(w, err);
+    return writer_bytes_append(&w->sections, &section, sizeof(section)) ||
+           model_writer_out_of_memory(w, err);
 }
 
-static bool write_section(struct model_writer *w, enum layout_kind kind, const struct bytes *bytes,
-                          struct error *err)
+static bool write_section(struct model_writer *w, enum layout_kind kind,
+                          const struct writer_bytes *bytes, struct error *err)
 {
     if (!begin_section(w, kind, err) ||
         !write_file_append(&w->file, bytes->data, bytes->used, err)) {
@@ -289,51 +120,18 @@ static bool write_section(struct model_writer *w, enum layout_kind kind, const s
 }
 
 /* A list section: head, records, pool. */
-static bool write_list(struct model_writer *w, enum layout_kind kind, const struct bytes *records,
-                       uint64_t record_bytes, const struct bytes *pool, struct error *err)
+bool model_writer_list(struct model_writer *w, enum layout_kind kind,
+                       const struct writer_bytes *records, uint64_t record_bytes,
+                       const struct writer_bytes *pool, struct error *err)
 {
     struct layout_list list = {.count = records->used / record_bytes, .pool_bytes = pool->used};
-    struct bytes all = {0};
-    bool ok = (bytes_append(&all, &list, sizeof(list)) &&
-               bytes_append(&all, records->data, records->used) &&
-               bytes_append(&all, pool->data, pool->used)) ||
-              out_of_memory(w, err);
+    struct writer_bytes all = {0};
+    bool ok = (writer_bytes_append(&all, &list, sizeof(list)) &&
+               writer_bytes_append(&all, records->data, records->used) &&
+               writer_bytes_append(&all, pool->data, pool->used)) ||
+              model_writer_out_of_memory(w, err);
     ok = ok && write_section(w, kind, &all, err);
     free(all.data);
-    return ok;
-}
-
-static bool write_metadata(struct model_writer *w, struct error *err)
-{
-    struct item *items = (void *)w->items.data;
-    uint64_t n = w->items.used / sizeof(*items);
-    if (n > 0) {
-        qsort(items, n, sizeof(*items), compare_items);
-    }
-    struct bytes records = {0}, pool = {0};
-    bool ok = true;
-    for (uint64_t i = 0; i < n && ok; i++) {
-        if (i > 0 && strcmp(items[i - 1].key, items[i].key) == 0) {
-            ok = error_set(err, "%s was not written: the metadata key %s is given twice",
-                           w->file.path, items[i].key);
-            break;
-        }
-        struct layout_metadata record = {
-            .key_bytes = (uint32_t)strlen(items[i].key),
-            .type = items[i].type,
-            .value = items[i].value,
-            .count = items[i].count,
-        };
-        bool scalar = items[i].type >= METADATA_U64 && items[i].type <= METADATA_BOOL;
-        ok = scalar || pool_item(&pool, &items[i], &record.value);
-        record.key_offset = pool.used;
-        ok = (ok && bytes_append(&pool, items[i].key, record.key_bytes) &&
-              bytes_append(&records, &record, sizeof(record))) ||
-             out_of_memory(w, err);
-    }
-    ok = ok && write_list(w, LAYOUT_METADATA, &records, sizeof(struct layout_metadata), &pool, err);
-    free(records.data);
-    free(pool.data);
     return ok;
 }
 
@@ -342,14 +140,15 @@ bool model_writer_tokenizer(struct model_writer *w, const void *section, uint64_
 {
     assert(!w->has_tokenizer);
     w->has_tokenizer = true;
-    return bytes_append(&w->tokenizer, section, bytes) || out_of_memory(w, err);
+    return writer_bytes_append(&w->tokenizer, section, bytes) || model_writer_out_of_memory(w, err);
 }
 
 bool model_writer_chat_template(struct model_writer *w, const char *text, uint64_t bytes,
                                 struct error *err)
 {
     assert(w->chat_template.used == 0);
-    return bytes_append(&w->chat_template, text, bytes) || out_of_memory(w, err);
+    return writer_bytes_append(&w->chat_template, text, bytes) ||
+           model_writer_out_of_memory(w, err);
 }
 
 /* ---- weights ---- */
@@ -408,7 +207,7 @@ static bool write_tensor(struct model_writer *w, struct layout_tensor *record, c
     if (w->compress == COMPRESS_ZSTD || (automatic && is_float(record->type))) {
         uint64_t gain = automatic ? record->raw_bytes / 16 : 1;
         if (!compress_smallest(record, raw, gain, &codec, &stored, &stored_bytes)) {
-            return out_of_memory(w, err);
+            return model_writer_out_of_memory(w, err);
         }
     }
     uint64_t alignment = role_is_slab(record->role) ? LAYOUT_PAGE : LAYOUT_TENSOR_ALIGN;
@@ -425,9 +224,9 @@ static bool write_tensor(struct model_writer *w, struct layout_tensor *record, c
         ok = ok && write_file_append(&w->file, stored ? stored : raw, record->stored_bytes, err);
     }
     free(stored);
-    return ok && ((bytes_append(&w->names, name, name_bytes) &&
-                   bytes_append(&w->tensors, record, sizeof(*record))) ||
-                  out_of_memory(w, err));
+    return ok && ((writer_bytes_append(&w->names, name, name_bytes) &&
+                   writer_bytes_append(&w->tensors, record, sizeof(*record))) ||
+                  model_writer_out_of_memory(w, err));
 }
 
 static bool shape_fits(const struct dtype_info *type, uint64_t rows, uint64_t cols)
@@ -487,7 +286,8 @@ static bool enter_expert(struct model_writer *w, struct error *err)
             .slab_bytes = slab->raw_bytes,
             .stride = raw ? layout_align(slab->raw_bytes, LAYOUT_PAGE) : 0,
         };
-        return bytes_append(&w->directory, &layer, sizeof(layer)) || out_of_memory(w, err);
+        return writer_bytes_append(&w->directory, &layer, sizeof(layer)) ||
+               model_writer_out_of_memory(w, err);
     }
     assert(w->directory.used > 0);
     struct layout_expert_layer *layer =
@@ -552,20 +352,21 @@ static bool write_small_sections(struct model_writer *w, struct error *err)
         .stored_bytes = w->file.bytes - LAYOUT_PAGE,
         .raw_bytes = w->file.bytes - LAYOUT_PAGE,
     };
-    const struct bytes no_pool = {0};
+    const struct writer_bytes no_pool = {0};
     if (w->directory.used > 0) {
         qsort(w->directory.data, w->directory.used / sizeof(struct layout_expert_layer),
               sizeof(struct layout_expert_layer), compare_layers);
     }
-    return (bytes_append(&w->sections, &weights, sizeof(weights)) || out_of_memory(w, err)) &&
-           write_metadata(w, err) &&
+    return (writer_bytes_append(&w->sections, &weights, sizeof(weights)) ||
+            model_writer_out_of_memory(w, err)) &&
+           model_writer_metadata(w, err) &&
            (!w->has_tokenizer || write_section(w, LAYOUT_TOKENIZER, &w->tokenizer, err)) &&
            (w->chat_template.used == 0 ||
             write_section(w, LAYOUT_CHAT_TEMPLATE, &w->chat_template, err)) &&
-           write_list(w, LAYOUT_TENSOR_INDEX, &w->tensors, sizeof(struct layout_tensor), &w->names,
-                      err) &&
-           write_list(w, LAYOUT_EXPERT_DIRECTORY, &w->directory, sizeof(struct layout_expert_layer),
-                      &no_pool, err);
+           model_writer_list(w, LAYOUT_TENSOR_INDEX, &w->tensors, sizeof(struct layout_tensor),
+                             &w->names, err) &&
+           model_writer_list(w, LAYOUT_EXPERT_DIRECTORY, &w->directory,
+                             sizeof(struct layout_expert_layer), &no_pool, err);
 }
 
 static bool write_table_and_header(struct model_writer *w, struct error *err)

@@ -19,6 +19,7 @@
 #define TOKENIZER_SECTION_MAX_TOKENS (1u << 22)
 #define TOKENIZER_SECTION_MAX_MERGES (1u << 24)
 #define TOKENIZER_SECTION_MAX_TOKEN_BYTES 65535u
+#define TOKENIZER_SECTION_MAX_UNIGRAM_BYTES 512u /* a token of a unigram model */
 #define TOKENIZER_SECTION_MAX_MATCHES 65536u
 #define TOKENIZER_SECTION_MAX_MATCH_BYTES 1024u
 #define TOKENIZER_SECTION_MAX_STEPS 16u
@@ -27,7 +28,7 @@
 
 enum tokenizer_section_model {
     TOKENIZER_SECTION_BPE = 1,     /* merges by rank */
-    TOKENIZER_SECTION_UNIGRAM = 2, /* reserved */
+    TOKENIZER_SECTION_UNIGRAM = 2, /* the best sum of scores; of characters only */
 };
 
 enum tokenizer_section_alphabet {
@@ -40,6 +41,7 @@ enum tokenizer_section_flag {
     TOKENIZER_SECTION_IGNORE_MERGES = 1 << 0, /* a piece that is itself a token is that token */
     TOKENIZER_SECTION_FUSE_UNK = 1 << 1,      /* a run of unknown symbols is one unknown token */
     TOKENIZER_SECTION_BYTE_FALLBACK = 1 << 2, /* unknown characters become <0xNN> tokens */
+    TOKENIZER_SECTION_SINGLE_SUMS = 1 << 3,   /* unigram: sums are rounded to float32 */
 };
 
 /* Flags of a token. An id with neither MODEL nor ADDED has no token. */
@@ -48,7 +50,8 @@ enum tokenizer_section_token_flag {
     TOKENIZER_SECTION_TOKEN_ADDED = 1 << 1, /* found in the text before the model sees it */
     TOKENIZER_SECTION_TOKEN_SPECIAL = 1 << 2,
     TOKENIZER_SECTION_TOKEN_STOP = 1 << 3, /* generation ends after it */
-    /* A step of merging only: where one is left at the end, it falls apart again. */
+    /* BPE: a step of merging only: where one is left at the end, it falls apart again. Unigram:
+     * never chosen for its text. */
     TOKENIZER_SECTION_TOKEN_UNUSED = 1 << 4,
 };
 
@@ -62,8 +65,20 @@ enum tokenizer_section_match_flag {
 
 enum tokenizer_section_normalizer {
     TOKENIZER_SECTION_NFC = 1,
-    TOKENIZER_SECTION_PREPEND = 2, /* `text` before every text that is not empty */
-    TOKENIZER_SECTION_REPLACE = 3, /* each `text` becomes `replacement` */
+    TOKENIZER_SECTION_PREPEND = 2,  /* `text` before every text that is not empty */
+    TOKENIZER_SECTION_REPLACE = 3,  /* each `text` becomes `replacement` */
+    TOKENIZER_SECTION_CHARSMAP = 4, /* by a precompiled map of SentencePiece, which is `text` */
+    TOKENIZER_SECTION_STRIP = 5,    /* takes `text` away at the ends; without one, white space */
+    TOKENIZER_SECTION_RUNS = 6,     /* two and more `text` in a row become one `replacement` */
+};
+
+enum tokenizer_section_charsmap_flag {
+    TOKENIZER_SECTION_CHARSMAP_CLUSTERS = 1 << 0, /* a grapheme cluster at a time */
+};
+
+enum tokenizer_section_strip_flag {
+    TOKENIZER_SECTION_STRIP_LEFT = 1 << 0,
+    TOKENIZER_SECTION_STRIP_RIGHT = 1 << 1,
 };
 
 enum tokenizer_section_pre_tokenizer {

@@ -257,11 +257,13 @@ int tool_chat(int argc, char **argv)
     const struct usage usage = {
         .synopsis = "moxie chat [MODEL] [options]",
         .text =
-            "Talks with a model. Without MODEL the demo model is used. Reads questions line by "
-            "line, from a\nterminal or a pipe; several pasted lines are one question, a line that "
-            "ends in \\ goes on with the\nnext, and \"\"\" opens and closes a block of lines. "
-            "When the context is full the oldest questions\nand answers are forgotten. In the "
-            "conversation:\n  /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.",
+            "Talks with a model: a .moxie file, a GGUF file or a Hugging Face folder. Without "
+            "MODEL\n"
+            "the demo model is used. Reads questions line by line, from a terminal or a pipe;\n"
+            "several pasted lines are one question, a line that ends in \\ goes on with the next,\n"
+            "and \"\"\" opens and closes a block of lines. When the context is full the oldest\n"
+            "questions and answers are forgotten. In the conversation:\n"
+            "  /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.",
         .options = options,
         .max_arguments = 1};
     char **arguments;

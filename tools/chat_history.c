@@ -1,7 +1,6 @@
 #include "tools/chat_history.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,4 @@
 /* moxie complete: a text goes on. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,25 +26,6 @@ struct complete {
     const char *prompt_file; /* "-": standard input */
 };
 
-/* The file, or standard input for "-", as it is. */
-static bool read_prompt(const char *path, struct text_buffer *prompt)
-{
-    bool standard = strcmp(path, "-") == 0;
-    FILE *file = standard ? stdin : fopen(path, "rb");
-    enum text_buffer_read read =
-        file ? text_buffer_read(prompt, file, MAX_PROMPT_BYTES) : TEXT_UNREADABLE;
-    if (read != TEXT_READ) {
-        fprintf(stderr, "moxie complete: %s %s%s\n", standard ? "standard input" : path,
-                read == TEXT_TOO_LONG ? "is longer than 64 MiB, too long for a prompt"
-                                      : "could not be read: ",
-                read == TEXT_TOO_LONG ? "" : strerror(errno));
-    }
-    if (file && !standard) {
-        fclose(file);
-    }
-    return read == TEXT_READ;
-}
-
 struct timing {
     double opened, prompted, finished;
     uint32_t prompt_tokens, new_tokens;
@@ -70,7 +50,7 @@ static void print_stats(const struct generation *g, const struct timing *t, doub
     fprintf(stderr, "prompt      %" PRIu32 " tokens, %.1f tokens/s\n", t->prompt_tokens,
             t->prompt_tokens / prompt);
     fprintf(stderr, "generation  %" PRIu32 " tokens, %.1f tokens/s\n", t->new_tokens,
-            steps / generation);
+            t->new_tokens > 1 ? steps / generation : 0.0);
     fprintf(stderr, "per token   %.1f submits, %.1f dispatches, %.1f barriers\n",
             (double)(t->after.submits - t->before.submits) / steps,
             (double)(t->after.dispatches - t->before.dispatches) / steps,
@@ -186,16 +166,18 @@ static int complete(struct complete *c)
 {
     struct text_buffer prompt = {0};
     double started = clock_seconds();
-    int status = EXIT_FAILED;
+    char why[512];
+    int status;
     if (c->prompt && !text_buffer_append(&prompt, c->prompt, strlen(c->prompt))) {
         status = tool_fail("complete", "not enough memory for the prompt");
-    } else if (c->prompt || read_prompt(c->prompt_file, &prompt)) {
-        if (c->unasked && prompt.n == 0) {
-            fprintf(stderr, "moxie complete: a text is missing (--help tells where it may be)\n");
-            status = EXIT_USAGE;
-        } else {
-            status = complete_with(c, &prompt, started);
-        }
+    } else if (!c->prompt && !text_buffer_read_path(&prompt, c->prompt_file, MAX_PROMPT_BYTES, why,
+                                                    sizeof(why))) {
+        status = tool_fail("complete", why);
+    } else if (c->unasked && prompt.n == 0) {
+        fprintf(stderr, "moxie complete: a text is missing (--help tells where it may be)\n");
+        status = EXIT_USAGE;
+    } else {
+        status = complete_with(c, &prompt, started);
     }
     text_buffer_free(&prompt);
     return status;

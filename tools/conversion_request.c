@@ -1,7 +1,5 @@
 #include "tools/conversion_request.h"
 
-#include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,30 +7,7 @@
 #include "engine/base/threads.h"
 #include "engine/source_text.h"
 #include "tools/conversion_report.h"
-
-/* Set by Ctrl-C: the conversion stops at the next stretch and removes its temporary file. */
-static volatile sig_atomic_t stopped;
-
-static void stop(int signal_number)
-{
-    stopped = 1;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = stop, .sa_flags = SA_RESTART};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-    /* A file size limit (ulimit -f) shall be an error of write, not the end of the program. */
-    signal(SIGXFSZ, SIG_IGN);
-}
-
-static bool go_on(void *context, uint64_t done, uint64_t total)
-{
-    progress_update(context, done, total);
-    return !stopped;
-}
+#include "tools/interrupt.h"
 
 /* ---- what was asked for ---- */
 
@@ -235,7 +210,8 @@ static bool convert(struct conversion_request *request, struct source *source,
                     struct choices *choices, struct thread_pool *pool, struct error *err)
 {
     struct progress planning = {.title = "planning"};
-    struct conversion_work work = {.pool = pool, .progress = go_on, .progress_context = &planning};
+    struct conversion_work work = {
+        .pool = pool, .progress = interrupt_progress, .progress_context = &planning};
     struct conversion_plan plan;
     if (!source_text_attach(source, err) || !read_importance(request, source, choices, err) ||
         !conversion_plan_make(&plan, source, &request->rules, &work, err)) {
@@ -248,14 +224,22 @@ static bool convert(struct conversion_request *request, struct source *source,
     return ok;
 }
 
-int conversion_request_run(struct conversion_request *request)
+int conversion_request_run(struct conversion_request *request, const struct usage *usage, int argc,
+                           char **argv)
 {
     struct error err;
-    int status = understand(request);
+    char **arguments;
+    uint32_t n_arguments;
+    int status = options_parse(usage, argc, argv, &arguments, &n_arguments);
+    if (status < 0) {
+        request->input = arguments[0];
+        request->output = arguments[1];
+        status = understand(request);
+    }
     if (status >= 0) {
         return status;
     }
-    catch_signals();
+    interrupt_catch();
     struct choices choices = {0};
     struct source *source = source_open(request->input, &err);
     struct thread_pool *pool = source ? thread_pool_create(request->threads, &err) : NULL;

@@ -52,5 +52,7 @@ struct conversion_request {
         "--threads", NULL, OPTION_U32, &(request)->threads, "N", "threads (default: all cores)" \
     }
 
-/* From the parsed options to the exit code. */
-int conversion_request_run(struct conversion_request *request);
+/* From the command line, whose options are the request's and whose two arguments are input and
+ * output, to the exit code. */
+int conversion_request_run(struct conversion_request *request, const struct usage *usage, int argc,
+                           char **argv);

@@ -1,7 +1,6 @@
 /* moxie devices: what can compute here. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <jansson.h>
 

@@ -1,37 +1,11 @@
 /* moxie export: any model this program can read to a GGUF file. */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "engine/model/gguf_export.h"
 #include "engine/source_text.h"
+#include "tools/interrupt.h"
 #include "tools/tool.h"
-
-/* Set by Ctrl-C: the export stops at the next piece and removes its temporary file. */
-static volatile sig_atomic_t stopped;
-
-static void stop(int signal_number)
-{
-    stopped = 1;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = stop, .sa_flags = SA_RESTART};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-    /* A file size limit (ulimit -f) shall be an error of write, not the end of the program. */
-    signal(SIGXFSZ, SIG_IGN);
-}
-
-static bool go_on(void *context, uint64_t done, uint64_t total)
-{
-    progress_update(context, done, total);
-    return !stopped;
-}
 
 static int run(const char *model, const char *output)
 {
@@ -47,7 +21,7 @@ static int run(const char *model, const char *output)
     struct gguf_export_report report;
     const struct gguf_export_options options = {
         .write_tokenizer = source_text_write_gguf,
-        .progress = go_on,
+        .progress = interrupt_progress,
         .progress_context = &progress,
     };
     bool ok = gguf_export_run(source, output, &options, &report, &err);
@@ -80,6 +54,6 @@ int tool_export(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
-    catch_signals();
+    interrupt_catch();
     return run(arguments[0], arguments[1]);
 }

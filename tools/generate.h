@@ -1,4 +1,4 @@
-/* What chat, complete, tokenize and logits share: opening a model, the flags of the engine and of
+/* What chat, complete, imatrix and logits share: opening a model, the flags of the engine and of
  * sampling, and the loop that prints an answer.
  */
 #pragma once

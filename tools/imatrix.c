@@ -1,16 +1,17 @@
 /* moxie imatrix: runs a text through a model and writes what quantize wants to know of it: how
  * large the inputs of every matrix are, and how often the router chose each expert. */
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/model/importance_weights.h"
 #include "tools/generate.h"
+#include "tools/interrupt.h"
+#include "tools/text_buffer.h"
 
 #define DEFAULT_CONTEXT 512
+#define MAX_TEXT_BYTES (1u << 30)
 
 struct collection {
     struct engine_flags engine;
@@ -18,43 +19,6 @@ struct collection {
     uint32_t max_chunks; /* 0: all */
     bool special;
 };
-
-static volatile sig_atomic_t stopped;
-
-static void stop(int signal_number)
-{
-    stopped = 1;
-}
-
-static char *read_text(const char *path, size_t *bytes, struct moxie_error *err)
-{
-    FILE *file = fopen(path, "rb");
-    char *text = NULL;
-    size_t room = 0;
-    *bytes = 0;
-    bool ok = file != NULL;
-    while (ok && !feof(file)) {
-        if (*bytes == room) {
-            room = room ? 2 * room : 1 << 16;
-            char *grown = realloc(text, room);
-            ok = grown != NULL;
-            text = ok ? grown : text;
-        }
-        if (ok) {
-            *bytes += fread(text + *bytes, 1, room - *bytes, file);
-            ok = !ferror(file);
-        }
-    }
-    if (!ok) {
-        snprintf(err->text, sizeof(err->text), "%s cannot be read: %s", path, strerror(errno));
-        free(text);
-        text = NULL;
-    }
-    if (file) {
-        fclose(file);
-    }
-    return text;
-}
 
 /* The token that this model's texts begin with, or UINT32_MAX. */
 static uint32_t first_token(const struct moxie_model *model, const uint32_t *ids)
@@ -84,7 +48,7 @@ static bool run_chunks(struct moxie_session *session, const struct moxie_model *
         }
         moxie_rewind(session, 0);
         ok = moxie_eval(session, chunk, context, err);
-        if (ok && stopped) {
+        if (ok && interrupt_came()) {
             snprintf(err->text, sizeof(err->text), "stopped; nothing was written");
             ok = false;
         }
@@ -132,16 +96,15 @@ static bool collect(const struct collection *c, struct moxie_model *model,
                     struct moxie_session *session, struct moxie_error *err)
 {
     struct moxie_model_info info;
-    size_t bytes, n;
+    struct text_buffer text = {0};
+    size_t n;
     uint32_t *ids, context = moxie_context(session);
     moxie_model_info(model, &info);
-    char *text = read_text(c->text_path, &bytes, err);
-    if (!text) {
-        return false;
-    }
     uint32_t flags = MOXIE_ADD_SPECIAL | (c->special ? MOXIE_PARSE_SPECIAL : 0);
-    bool ok = moxie_tokenize(model, text, bytes, flags, &ids, &n, err);
-    free(text);
+    bool ok =
+        text_buffer_read_path(&text, c->text_path, MAX_TEXT_BYTES, err->text, sizeof(err->text)) &&
+        moxie_tokenize(model, text_buffer_text(&text), text.n, flags, &ids, &n, err);
+    text_buffer_free(&text);
     if (!ok) {
         return false;
     }
@@ -182,8 +145,7 @@ static int run(struct collection *c, const char *path)
     c->engine.session.observe = true;
     struct moxie_session *session = open_session("imatrix", model, &c->engine, &done);
     if (session) {
-        struct sigaction action = {.sa_handler = stop, .sa_flags = SA_RESTART};
-        sigaction(SIGINT, &action, NULL);
+        interrupt_catch();
         ok = collect(c, model, session, &err);
         if (!ok) {
             tool_fail("imatrix", err.text);

@@ -1,6 +1,4 @@
-/* `moxie inspect --json` of a GGUF file. Setting a value that could not be allocated fails, so that
- * the results of the sets tell at the end whether everything is there. */
-#include <math.h>
+/* `moxie inspect --json` of a GGUF file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,26 +7,9 @@
 
 #include "tools/inspect.h"
 #include "tools/inspect_gguf.h"
+#include "tools/json_value.h"
 
 #define SHOWN_ELEMENTS 64
-
-static json_t *text_json(const char *text, uint64_t bytes)
-{
-    char *copy = inspect_text(text, bytes);
-    json_t *value = copy ? json_stringn(copy, bytes) : NULL;
-    free(copy);
-    return value;
-}
-
-static json_t *whole_json(uint64_t value)
-{
-    return value <= INT64_MAX ? json_integer((json_int_t)value) : json_real((double)value);
-}
-
-static bool set(json_t *object, const char *key, json_t *value)
-{
-    return json_object_set_new(object, key, value) == 0;
-}
 
 static json_t *number_json(const struct gguf_pair *pair, uint64_t index)
 {
@@ -37,13 +18,13 @@ static json_t *number_json(const struct gguf_pair *pair, uint64_t index)
     double real;
     bool flag;
     if (gguf_value_u64(pair, index, &whole)) {
-        return whole_json(whole);
+        return json_value_whole(whole);
     }
     if (gguf_value_i64(pair, index, &number)) {
         return json_integer((json_int_t)number);
     }
     if (gguf_value_f64(pair, index, &real)) {
-        return isfinite(real) ? json_real(real) : json_null();
+        return json_value_real(real);
     }
     return gguf_value_bool(pair, index, &flag) ? json_boolean(flag) : json_null();
 }
@@ -55,15 +36,15 @@ static json_t *pair_json(const struct gguf_pair *pair, bool all)
     uint64_t bytes;
     struct gguf_strings walk = gguf_strings(pair);
     if (!pair->is_array) {
-        return gguf_next_string(&walk, &text, &bytes) ? text_json(text, bytes)
+        return gguf_next_string(&walk, &text, &bytes) ? json_value_text(text, bytes)
                                                       : number_json(pair, 0);
     }
     json_t *list = json_array();
     uint64_t shown = all || pair->count < SHOWN_ELEMENTS ? pair->count : SHOWN_ELEMENTS;
     bool ok = list != NULL;
     for (uint64_t i = 0; ok && i < shown; i++) {
-        json_t *element =
-            gguf_next_string(&walk, &text, &bytes) ? text_json(text, bytes) : number_json(pair, i);
+        json_t *element = gguf_next_string(&walk, &text, &bytes) ? json_value_text(text, bytes)
+                                                                 : number_json(pair, i);
         ok = json_array_append_new(list, element) == 0;
     }
     if (!ok) {
@@ -74,9 +55,9 @@ static json_t *pair_json(const struct gguf_pair *pair, bool all)
         return list;
     }
     json_t *cut = json_object();
-    ok = set(cut, "type", json_string(gguf_value_name(pair->type))) &&
-         set(cut, "count", whole_json(pair->count));
-    ok = set(cut, "first", list) && ok;
+    ok = json_value_set(cut, "type", json_string(gguf_value_name(pair->type))) &&
+         json_value_set(cut, "count", json_value_whole(pair->count));
+    ok = json_value_set(cut, "first", list) && ok;
     if (!ok) {
         json_decref(cut);
         return NULL;
@@ -89,7 +70,7 @@ static bool put_metadata(const struct gguf *gguf, bool all, json_t *object)
     bool ok = object != NULL;
     for (uint64_t i = 0; ok && i < gguf->n_pairs; i++) {
         char *key = inspect_text(gguf->pairs[i].key, gguf->pairs[i].key_bytes);
-        ok = key && set(object, key, pair_json(&gguf->pairs[i], all));
+        ok = key && json_value_set(object, key, pair_json(&gguf->pairs[i], all));
         free(key);
     }
     return ok;
@@ -101,10 +82,10 @@ static bool put_types(const struct inspect_gguf_summary *summary, json_t *object
     for (uint32_t i = 0; ok && i < summary->n_types; i++) {
         char type[24];
         json_t *row = json_object();
-        ok = set(row, "weights", whole_json(summary->types[i].weights)) &&
-             set(row, "bytes", whole_json(summary->types[i].bytes)) &&
-             set(row, "tensors", whole_json(summary->types[i].tensors));
-        ok = set(object, gguf_type_name(summary->types[i].type, type), row) && ok;
+        ok = json_value_set(row, "weights", json_value_whole(summary->types[i].weights)) &&
+             json_value_set(row, "bytes", json_value_whole(summary->types[i].bytes)) &&
+             json_value_set(row, "tensors", json_value_whole(summary->types[i].tensors));
+        ok = json_value_set(object, gguf_type_name(summary->types[i].type, type), row) && ok;
     }
     return ok;
 }
@@ -117,15 +98,15 @@ static bool put_tensors(const struct gguf *gguf, json_t *list)
         char type[24];
         json_t *row = json_object(), *shape = json_array();
         for (uint32_t d = tensor->n_dims; d-- > 0;) {
-            ok = json_array_append_new(shape, whole_json(tensor->dims[d])) == 0 && ok;
+            ok = json_array_append_new(shape, json_value_whole(tensor->dims[d])) == 0 && ok;
         }
         uint64_t offset = (uint64_t)(tensor->data - gguf->files[tensor->file].data);
-        ok = set(row, "name", text_json(tensor->name, tensor->name_bytes)) && ok;
-        ok = set(row, "type", json_string(gguf_type_name(tensor->type, type))) && ok;
-        ok = set(row, "shape", shape) && ok;
-        ok = set(row, "file", whole_json(tensor->file)) && ok;
-        ok = set(row, "offset", whole_json(offset)) && ok;
-        ok = set(row, "bytes", whole_json(tensor->bytes)) && ok;
+        ok = json_value_set(row, "name", json_value_text(tensor->name, tensor->name_bytes)) && ok;
+        ok = json_value_set(row, "type", json_string(gguf_type_name(tensor->type, type))) && ok;
+        ok = json_value_set(row, "shape", shape) && ok;
+        ok = json_value_set(row, "file", json_value_whole(tensor->file)) && ok;
+        ok = json_value_set(row, "offset", json_value_whole(offset)) && ok;
+        ok = json_value_set(row, "bytes", json_value_whole(tensor->bytes)) && ok;
         ok = json_array_append_new(list, row) == 0 && ok;
     }
     return ok;
@@ -135,8 +116,9 @@ static json_t *known_text(const struct gguf *gguf, const char *key)
 {
     const char *text;
     uint64_t bytes;
-    return gguf_value_string(gguf_find_pair(gguf, key), &text, &bytes) ? text_json(text, bytes)
-                                                                       : json_null();
+    return gguf_value_string(gguf_find_pair(gguf, key), &text, &bytes)
+               ? json_value_text(text, bytes)
+               : json_null();
 }
 
 bool inspect_gguf_print_json(const struct gguf *gguf, const struct inspect_gguf_summary *summary,
@@ -149,24 +131,25 @@ bool inspect_gguf_print_json(const struct gguf *gguf, const struct inspect_gguf_
               put_tensors(gguf, tensors) && files;
     for (uint32_t i = 0; ok && i < gguf->n_files; i++) {
         const char *path = gguf->files[i].path;
-        ok = json_array_append_new(files, text_json(path, strlen(path))) == 0;
+        ok = json_array_append_new(files, json_value_text(path, strlen(path))) == 0;
     }
-    ok = set(top, "files", files) && ok;
-    ok = set(top, "bytes", whole_json(summary->file_bytes)) && ok;
-    ok = set(top, "format", json_string("gguf")) && ok;
-    ok = set(top, "version", whole_json(gguf->version)) && ok;
-    ok = set(top, "name", known_text(gguf, "general.name")) && ok;
-    ok = set(top, "architecture", known_text(gguf, "general.architecture")) && ok;
-    ok = set(top, "runs", json_boolean(summary->runs)) && ok;
-    ok = set(top, "why_not",
-             summary->runs ? json_null()
-                           : text_json(summary->why_not.text, strlen(summary->why_not.text))) &&
+    ok = json_value_set(top, "files", files) && ok;
+    ok = json_value_set(top, "bytes", json_value_whole(summary->file_bytes)) && ok;
+    ok = json_value_set(top, "format", json_string("gguf")) && ok;
+    ok = json_value_set(top, "version", json_value_whole(gguf->version)) && ok;
+    ok = json_value_set(top, "name", known_text(gguf, "general.name")) && ok;
+    ok = json_value_set(top, "architecture", known_text(gguf, "general.architecture")) && ok;
+    ok = json_value_set(top, "runs", json_boolean(summary->runs)) && ok;
+    ok = json_value_set(top, "why_not",
+                        summary->runs ? json_null()
+                                      : json_value_text(summary->why_not.text,
+                                                        strlen(summary->why_not.text))) &&
          ok;
-    ok = set(top, "weights", whole_json(summary->weights)) && ok;
-    ok = set(top, "bits_per_weight", json_real(bits)) && ok;
-    ok = set(top, "types", types) && ok;
-    ok = set(top, "metadata", metadata) && ok;
-    ok = set(top, "tensors", tensors) && ok;
+    ok = json_value_set(top, "weights", json_value_whole(summary->weights)) && ok;
+    ok = json_value_set(top, "bits_per_weight", json_real(bits)) && ok;
+    ok = json_value_set(top, "types", types) && ok;
+    ok = json_value_set(top, "metadata", metadata) && ok;
+    ok = json_value_set(top, "tensors", tensors) && ok;
     ok = ok && json_dumpf(top, stdout, JSON_INDENT(1)) == 0 && putchar('\n') != EOF;
     json_decref(top);
     return ok;

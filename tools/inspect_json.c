@@ -1,6 +1,4 @@
-/* `moxie inspect --json`. Setting a value that could not be allocated fails, so that the results of
- * the sets tell at the end whether everything is there. */
-#include <math.h>
+/* `moxie inspect --json`. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,30 +6,7 @@
 #include <jansson.h>
 
 #include "tools/inspect.h"
-
-static json_t *text_json(const char *text, uint64_t bytes)
-{
-    char *copy = inspect_text(text, bytes);
-    json_t *value = copy ? json_stringn(copy, bytes) : NULL;
-    free(copy);
-    return value;
-}
-
-static json_t *whole_json(uint64_t value)
-{
-    /* JSON numbers above 2^63 - 1 do not fit the library; no length or count comes near. */
-    return value <= INT64_MAX ? json_integer((json_int_t)value) : json_real((double)value);
-}
-
-static json_t *real_json(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
-static bool set(json_t *object, const char *key, json_t *value)
-{
-    return json_object_set_new(object, key, value) == 0;
-}
+#include "tools/json_value.h"
 
 static json_t *element_json(const struct model_file *file, const struct metadata_entry *entry,
                             uint64_t index)
@@ -41,19 +16,19 @@ static json_t *element_json(const struct model_file *file, const struct metadata
     switch (entry->type) {
     case METADATA_U64:
     case METADATA_U64_ARRAY:
-        return whole_json(inspect_u64(entry, index));
+        return json_value_whole(inspect_u64(entry, index));
     case METADATA_I64:
         return json_integer((json_int_t)inspect_u64(entry, index));
     case METADATA_F64:
     case METADATA_F64_ARRAY:
-        return real_json(inspect_f64(entry, index));
+        return json_value_real(inspect_f64(entry, index));
     case METADATA_BOOL:
         return json_boolean(inspect_bool(entry));
     case METADATA_STRING:
-        return text_json(entry->value, entry->count);
+        return json_value_text(entry->value, entry->count);
     case METADATA_STRING_ARRAY:
         model_file_string_at(file, entry, index, &text, &bytes);
-        return text_json(text, bytes);
+        return json_value_text(text, bytes);
     }
     return json_null();
 }
@@ -74,7 +49,7 @@ static bool put_metadata(const struct model_file *file, json_t *object)
             value = element_json(file, &entry, 0);
         }
         char *key = inspect_text(entry.key, entry.key_bytes);
-        ok = key && set(object, key, value) && ok;
+        ok = key && json_value_set(object, key, value) && ok;
         free(key);
     }
     return ok;
@@ -86,9 +61,9 @@ static bool put_types(const struct inspect_summary *summary, json_t *object)
     for (uint32_t i = 0; ok && i < dtype_count() && i < INSPECT_MAX_TYPES; i++) {
         if (summary->weights[i] > 0) {
             json_t *row = json_object();
-            ok = set(row, "weights", whole_json(summary->weights[i])) &&
-                 set(row, "bytes", whole_json(summary->bytes[i]));
-            ok = set(object, dtype_at(i)->name, row) && ok;
+            ok = json_value_set(row, "weights", json_value_whole(summary->weights[i])) &&
+                 json_value_set(row, "bytes", json_value_whole(summary->bytes[i]));
+            ok = json_value_set(object, dtype_at(i)->name, row) && ok;
         }
     }
     return ok;
@@ -101,11 +76,11 @@ static bool put_experts(const struct model_file *file, json_t *list)
         struct expert_layer layer;
         model_file_expert_layer_at(file, i, &layer);
         json_t *row = json_object();
-        ok = set(row, "layer", whole_json(layer.layer)) &&
-             set(row, "experts", whole_json(layer.n_experts)) &&
-             set(row, "offset", whole_json(layer.base)) &&
-             set(row, "slab_bytes", whole_json(layer.slab_bytes)) &&
-             set(row, "stride", whole_json(layer.stride));
+        ok = json_value_set(row, "layer", json_value_whole(layer.layer)) &&
+             json_value_set(row, "experts", json_value_whole(layer.n_experts)) &&
+             json_value_set(row, "offset", json_value_whole(layer.base)) &&
+             json_value_set(row, "slab_bytes", json_value_whole(layer.slab_bytes)) &&
+             json_value_set(row, "stride", json_value_whole(layer.stride));
         ok = json_array_append_new(list, row) == 0 && ok;
     }
     return ok;
@@ -118,24 +93,26 @@ static json_t *tensor_json(const struct tensor_record *record)
     json_t *row = json_object();
     snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)record->xxh3);
     bool ok =
-        set(row, "name", text_json(record->name, record->name_bytes)) &&
-        set(row, "role", json_string(inspect_role(record->role, number))) &&
-        set(row, "type", json_string(dtype_name(record->type))) &&
-        set(row, "shape", json_pack("[I,I]", (json_int_t)record->rows, (json_int_t)record->cols)) &&
-        set(row, "offset", whole_json(record->offset)) &&
-        set(row, "stored_bytes", whole_json(record->stored_bytes)) &&
-        set(row, "raw_bytes", whole_json(record->raw_bytes)) &&
-        set(row, "codec", json_string(inspect_codec(record->codec))) &&
-        set(row, "xxh3", json_string(hash));
+        json_value_set(row, "name", json_value_text(record->name, record->name_bytes)) &&
+        json_value_set(row, "role", json_string(inspect_role(record->role, number))) &&
+        json_value_set(row, "type", json_string(dtype_name(record->type))) &&
+        json_value_set(row, "shape",
+                       json_pack("[I,I]", (json_int_t)record->rows, (json_int_t)record->cols)) &&
+        json_value_set(row, "offset", json_value_whole(record->offset)) &&
+        json_value_set(row, "stored_bytes", json_value_whole(record->stored_bytes)) &&
+        json_value_set(row, "raw_bytes", json_value_whole(record->raw_bytes)) &&
+        json_value_set(row, "codec", json_string(inspect_codec(record->codec))) &&
+        json_value_set(row, "xxh3", json_string(hash));
     if (record->layer != MODEL_FILE_NO_LAYER) {
-        ok = ok && set(row, "layer", whole_json(record->layer));
+        ok = ok && json_value_set(row, "layer", json_value_whole(record->layer));
     }
     if (is_slab) {
-        ok = ok && set(row, "expert", whole_json(record->expert)) &&
-             set(row, "down_type", json_string(dtype_name(record->down_type))) &&
-             set(row, "down_shape",
+        ok = ok && json_value_set(row, "expert", json_value_whole(record->expert)) &&
+             json_value_set(row, "down_type", json_string(dtype_name(record->down_type))) &&
+             json_value_set(
+                 row, "down_shape",
                  json_pack("[I,I]", (json_int_t)record->cols, (json_int_t)(record->rows / 2))) &&
-             set(row, "down_offset", whole_json(record->down_offset));
+             json_value_set(row, "down_offset", json_value_whole(record->down_offset));
     }
     if (!ok) {
         json_decref(row);
@@ -159,7 +136,8 @@ static json_t *known_text(const struct model_file *file, const char *key)
 {
     const char *text;
     uint64_t bytes;
-    return model_file_get_string(file, key, &text, &bytes) ? text_json(text, bytes) : json_null();
+    return model_file_get_string(file, key, &text, &bytes) ? json_value_text(text, bytes)
+                                                           : json_null();
 }
 
 bool inspect_print_json(const struct model_file *file, const struct inspect_summary *summary)
@@ -172,18 +150,22 @@ bool inspect_print_json(const struct model_file *file, const struct inspect_summ
                             ? json_pack("{s:I,s:I}", "tokens", (json_int_t)summary->tokens, "bytes",
                                         (json_int_t)summary->tokenizer_bytes)
                             : json_null();
-    ok = set(top, "file", text_json(file->map.path, strlen(file->map.path))) && ok;
-    ok = set(top, "bytes", whole_json(file->map.bytes)) && ok;
-    ok = set(top, "name", known_text(file, "name")) && ok;
-    ok = set(top, "architecture", known_text(file, "architecture")) && ok;
-    ok = set(top, "weights", whole_json(summary->all_weights)) && ok;
-    ok = set(top, "bits_per_weight", json_real(inspect_bits(summary->stored_bytes, summary))) && ok;
-    ok = set(top, "tokenizer", tokenizer) && ok;
-    ok = set(top, "chat_template_bytes", whole_json(summary->chat_template_bytes)) && ok;
-    ok = set(top, "types", types) && ok;
-    ok = set(top, "metadata", metadata) && ok;
-    ok = set(top, "experts", experts) && ok;
-    ok = set(top, "tensors", tensors) && ok;
+    ok = json_value_set(top, "file", json_value_text(file->map.path, strlen(file->map.path))) && ok;
+    ok = json_value_set(top, "bytes", json_value_whole(file->map.bytes)) && ok;
+    ok = json_value_set(top, "name", known_text(file, "name")) && ok;
+    ok = json_value_set(top, "architecture", known_text(file, "architecture")) && ok;
+    ok = json_value_set(top, "weights", json_value_whole(summary->all_weights)) && ok;
+    ok = json_value_set(top, "bits_per_weight",
+                        json_real(inspect_bits(summary->stored_bytes, summary))) &&
+         ok;
+    ok = json_value_set(top, "tokenizer", tokenizer) && ok;
+    ok = json_value_set(top, "chat_template_bytes",
+                        json_value_whole(summary->chat_template_bytes)) &&
+         ok;
+    ok = json_value_set(top, "types", types) && ok;
+    ok = json_value_set(top, "metadata", metadata) && ok;
+    ok = json_value_set(top, "experts", experts) && ok;
+    ok = json_value_set(top, "tensors", tensors) && ok;
     ok = ok && json_dumpf(top, stdout, JSON_INDENT(1)) == 0 && putchar('\n') != EOF;
     json_decref(top);
     return ok;

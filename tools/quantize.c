@@ -41,13 +41,5 @@ int tool_quantize(int argc, char **argv)
         .min_arguments = 2,
         .max_arguments = 2,
     };
-    char **arguments;
-    uint32_t n_arguments;
-    int status = options_parse(&usage, argc, argv, &arguments, &n_arguments);
-    if (status >= 0) {
-        return status;
-    }
-    request.input = arguments[0];
-    request.output = arguments[1];
-    return conversion_request_run(&request);
+    return conversion_request_run(&request, &usage, argc, argv);
 }

@@ -12,6 +12,7 @@
 #include "engine/text/chat_messages.h"
 #include "engine/text/chat_prompt.h"
 #include "engine/text/chat_template_family.h"
+#include "tools/text_buffer.h"
 #include "tools/tool.h"
 
 struct render {
@@ -36,39 +37,18 @@ static const char *file_name(const char *path)
  * are refused. */
 static char *read_text(const char *path, size_t limit, struct error *err)
 {
-    bool standard = strcmp(path, "-") == 0;
-    FILE *file = standard ? stdin : fopen(path, "rb");
-    size_t capacity = 0, used = 0;
-    char *text = NULL;
-    if (!file) {
-        error_set(err, "%s cannot be opened: %m", path);
-        return NULL;
+    struct text_buffer text = {0};
+    bool ok = text_buffer_read_path(&text, path, limit, err->text, sizeof(err->text));
+    if (ok && memchr(text_buffer_text(&text), 0, text.n)) {
+        ok = error_set(err, "%s holds a zero byte, so it is no text", file_name(path));
     }
-    bool ok = true;
-    while (ok && used == capacity && used <= limit) {
-        capacity = capacity ? 2 * capacity : 4096;
-        char *grown = realloc(text, capacity + 1);
-        ok = grown || error_set(err, "not enough memory for %s", path);
-        text = grown ? grown : text;
-        used += ok ? fread(text + used, 1, capacity - used, file) : 0;
-    }
-    const char *name = file_name(path);
-    if (ok && ferror(file)) {
-        ok = error_set(err, "%s cannot be read: %m", name);
-    } else if (ok && used > limit) {
-        ok = error_set(err, "%s has more than the %zu bytes that are read", name, limit);
-    } else if (ok && memchr(text, 0, used)) {
-        ok = error_set(err, "%s holds a zero byte, so it is no text", name);
-    }
-    if (!standard) {
-        fclose(file);
+    if (ok && !text_buffer_append(&text, "", 0)) { /* an empty file is a text, too */
+        ok = error_set(err, "not enough memory for %s", file_name(path));
     }
     if (!ok) {
-        free(text);
-        return NULL;
+        text_buffer_free(&text);
     }
-    text[used] = 0;
-    return text;
+    return text.at;
 }
 
 /* {"name": value, ...} of the --var options as JSON text; free it. */

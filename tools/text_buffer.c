@@ -1,6 +1,7 @@
 #include "tools/text_buffer.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,4 +67,22 @@ enum text_buffer_read text_buffer_read(struct text_buffer *buffer, FILE *file, s
         }
     }
     return ferror(file) ? TEXT_UNREADABLE : TEXT_READ;
+}
+
+bool text_buffer_read_path(struct text_buffer *buffer, const char *path, size_t most, char *text,
+                           size_t bytes)
+{
+    bool standard = strcmp(path, "-") == 0;
+    const char *name = standard ? "standard input" : path;
+    FILE *file = standard ? stdin : fopen(path, "rb");
+    enum text_buffer_read read = file ? text_buffer_read(buffer, file, most) : TEXT_UNREADABLE;
+    if (read == TEXT_UNREADABLE) {
+        snprintf(text, bytes, "%.300s could not be read: %s", name, strerror(errno));
+    } else if (read == TEXT_TOO_LONG) {
+        snprintf(text, bytes, "%.300s is too long: at most %zu bytes are read", name, most);
+    }
+    if (file && !standard) {
+        fclose(file);
+    }
+    return read == TEXT_READ;
 }

@@ -25,3 +25,7 @@ const char *text_buffer_text(const struct text_buffer *buffer);
 enum text_buffer_read { TEXT_READ, TEXT_TOO_LONG, TEXT_UNREADABLE };
 /* Appends a file up to its end; one of more than `most` characters is too long. */
 enum text_buffer_read text_buffer_read(struct text_buffer *buffer, FILE *file, size_t most);
+/* The same of the file at a path, or of standard input for "-". False, with a sentence for a person
+ * in text[bytes], if it cannot be read or is too long. */
+bool text_buffer_read_path(struct text_buffer *buffer, const char *path, size_t most, char *text,
+                           size_t bytes);

@@ -14,8 +14,6 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include <jansson.h>
-
 #include "engine/moxie.h"
 
 struct token_json;

@@ -64,9 +64,8 @@ struct usage {
 };
 
 /* Parses argv into the options' values and the other arguments (in place: *arguments points into
- * argv).
- * "--" ends the options. Returns -1 to go on; 0 if --help was given (and printed); EXIT_USAGE after
- * a sentence on stderr. */
+ * argv). "--" ends the options. Returns -1 to go on; 0 if --help was given (and printed);
+ * EXIT_USAGE after a sentence on stderr. */
 int options_parse(const struct usage *usage, int argc, char **argv, char ***arguments,
                   uint32_t *n_arguments);
 

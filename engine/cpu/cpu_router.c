@@ -130,23 +130,11 @@ static void router_range(void *context, uint64_t begin, uint64_t end, uint32_t t
     }
 }
 
-static void assert_limits(const struct router_args *args)
-{
-    uint32_t groups = args->n_groups > 1 ? args->n_groups : 1;
-    uint32_t remaining = groups > 1 ? args->n_experts / groups * args->top_groups : args->n_experts;
-    assert(args->score == ROUTER_SOFTMAX || args->score == ROUTER_SIGMOID);
-    assert(args->group_score == ROUTER_GROUP_MAX || args->group_score == ROUTER_GROUP_SUM_OF_2);
-    assert(args->n_experts <= ROUTER_MAX_EXPERTS && args->n_experts % groups == 0);
-    assert(groups == 1 || args->top_groups <= groups);
-    assert(args->top_k <= ROUTER_MAX_TOP_K && args->top_k <= remaining);
-    (void)remaining; /* an NDEBUG build has no assert */
-}
-
 void cpu_router(const struct cpu_run *run, const struct op *op)
 {
     const struct router_args *args = &op->args.router;
     const struct step *step = cpu_step(op, args->step);
-    assert_limits(args);
+    op_assert_router(args);
     /* Rows are not padded here, unlike a stored matrix's. */
     struct cpu_matrix matrix = {
         .type = dtype_info(DTYPE_F32),

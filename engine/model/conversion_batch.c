@@ -1,7 +1,5 @@
 #include "engine/model/conversion_batch.h"
 
-#include <assert.h>
-#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,5 @@
 /* The hyper-parameters of a model: one list, from which the struct, the metadata keys of a .moxie
- * file
- * ("model.<field>") and the reading of config.json are made.
+ * file ("model.<field>") and the reading of config.json and of GGUF's keys are made.
  */
 #pragma once
 
@@ -89,8 +88,8 @@
 enum rope_scaling {
     ROPE_SCALING_NONE = 0,
     ROPE_SCALING_LINEAR = 1, /* frequencies / factor */
-    ROPE_SCALING_LLAMA3 =
-        2, /* Llama 3.1: long wavelengths / factor, short ones kept, a ramp between */
+    /* Llama 3.1: long wavelengths / factor, short ones kept, a ramp between */
+    ROPE_SCALING_LLAMA3 = 2,
     ROPE_SCALING_YARN = 3,
 };
 

@@ -1,7 +1,6 @@
 #include "engine/model/importance.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,6 @@
 #include "engine/model/importance_weights.h"
 
-#include <assert.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -4,10 +4,10 @@
 #include <string.h>
 
 static const struct {
-    const char *name, *access, *meaning;
+    const char *name, *access;
     uint32_t args_bytes;
 } rows[OP_COUNT] = {
-#define X(op, tensors, text) {#op, tensors, text, sizeof(struct op##_args)},
+#define X(op, tensors, text) {#op, tensors, sizeof(struct op##_args)},
     OPS(X)
 #undef X
 };
@@ -23,19 +23,9 @@ const char *op_name(enum op_kind kind)
     return rows[kind].name;
 }
 
-const char *op_meaning(enum op_kind kind)
-{
-    return rows[kind].meaning;
-}
-
 const char *op_access(enum op_kind kind)
 {
     return rows[kind].access;
-}
-
-bool op_reads(enum op_kind kind, uint32_t tensor)
-{
-    return rows[kind].access[tensor] == 'r' || rows[kind].access[tensor] == 'R';
 }
 
 bool op_writes(enum op_kind kind, uint32_t tensor)
@@ -46,6 +36,18 @@ bool op_writes(enum op_kind kind, uint32_t tensor)
 uint32_t op_args_bytes(enum op_kind kind)
 {
     return rows[kind].args_bytes;
+}
+
+void op_assert_router(const struct router_args *args)
+{
+    uint32_t groups = args->n_groups > 1 ? args->n_groups : 1;
+    uint32_t remaining = groups > 1 ? args->n_experts / groups * args->top_groups : args->n_experts;
+    assert(args->score == ROUTER_SOFTMAX || args->score == ROUTER_SIGMOID);
+    assert(args->group_score == ROUTER_GROUP_MAX || args->group_score == ROUTER_GROUP_SUM_OF_2);
+    assert(args->n_experts <= ROUTER_MAX_EXPERTS && args->n_experts % groups == 0);
+    assert(groups == 1 || args->top_groups <= groups);
+    assert(args->top_k <= ROUTER_MAX_TOP_K && args->top_k <= remaining);
+    (void)remaining; /* an NDEBUG build has no assert */
 }
 
 static bool writes_tensor(const struct op *op, const struct tensor *tensor)

@@ -82,13 +82,13 @@ struct op_list {
 };
 
 const char *op_name(enum op_kind kind);
-const char *op_meaning(enum op_kind kind);
 /* The access string of OPS. */
 const char *op_access(enum op_kind kind);
-bool op_reads(enum op_kind kind, uint32_t tensor);
 bool op_writes(enum op_kind kind, uint32_t tensor);
 /* Bytes of the argument struct. */
 uint32_t op_args_bytes(enum op_kind kind);
+/* Asserts what shaders/op_args.h asks of the numbers of a router. */
+void op_assert_router(const struct router_args *args);
 
 /* Memory is the list's own. */
 bool op_list_init(struct op_list *list, uint32_t max_tokens, uint32_t capacity, struct error *err);

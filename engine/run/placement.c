@@ -1,6 +1,5 @@
 #include "engine/run/placement.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 struct placement {
@@ -64,12 +63,6 @@ static struct sum sum_request(const struct backend *backend, const struct model_
     struct sum sum = {.backend = backend, .file = file};
     each_record(file, request, sum_record, &sum);
     return sum;
-}
-
-uint64_t placement_bytes(const struct backend *backend, const struct model_file *file,
-                         const struct placement_request *request)
-{
-    return sum_request(backend, file, request).resident;
 }
 
 /* Decodes (or copies) one record into a new buffer, or imports it. */

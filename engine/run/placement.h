@@ -30,10 +30,6 @@ struct placement_request {
 
 struct placement;
 
-/* Bytes the request takes on this back end beyond the mapped file. */
-uint64_t placement_bytes(const struct backend *backend, const struct model_file *file,
-                         const struct placement_request *request);
-
 /* The file must outlive the placement, and the placement the programs that use its addresses. */
 struct placement *placement_create(struct backend *backend, const struct model_file *file,
                                    const struct placement_request *request, struct error *err);

@@ -1,5 +1,4 @@
 /* Values of expressions: names, operators, calls. */
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -310,8 +309,8 @@ static void evaluate_arguments(struct template_context *context, const struct te
     call->keywords = keywords;
 }
 
-struct template_value template_invoke(struct template_context *context,
-                                      struct template_value callee, struct template_call *call)
+static struct template_value invoke(struct template_context *context, struct template_value callee,
+                                    struct template_call *call)
 {
     template_require(context, callee);
     if (callee.kind == VALUE_METHOD) {
@@ -343,7 +342,7 @@ static struct template_value evaluate_call(struct template_context *context,
         call.keywords = keywords;
     }
     context->line = node->line;
-    return template_invoke(context, callee, &call);
+    return invoke(context, callee, &call);
 }
 
 static struct template_value evaluate_filter(struct template_context *context,

@@ -214,9 +214,6 @@ bool template_string_equal(const struct template_string *a, const struct templat
 bool template_string_is(const struct template_string *string, const char *text);
 /* -1, 0 or 1, by code points. */
 int template_string_compare(const struct template_string *a, const struct template_string *b);
-/* Byte offset of a code point, 0 <= point <= points. */
-size_t template_string_offset(struct template_context *context,
-                              const struct template_string *string, size_t point);
 /* Code points from..to, in code points. */
 const struct template_string *template_string_cut(struct template_context *context,
                                                   const struct template_string *string, size_t from,
@@ -373,10 +370,6 @@ const struct template_function *template_function_find(const struct template_fun
 extern const struct template_function template_string_methods[]; /* chat_template_methods.c */
 extern const struct template_function template_item_filters[];   /* chat_template_items.c */
 extern const struct template_function template_text_filters[];   /* chat_template_filters.c */
-/* item.attribute for filters: a name, a number, or names joined by dots. */
-struct template_value template_attribute_path(struct template_context *context,
-                                              struct template_value item,
-                                              struct template_value path);
 
 /* Binds the arguments and calls. */
 struct template_value template_function_call(struct template_context *context,
@@ -465,8 +458,7 @@ struct template_node {
     struct template_value value;
 };
 
-/* ---- source to tree (chat_template_lexer.c, _parser.c, _expression.c, ...) ---------------------
- */
+/* ---- source to tree (chat_template_lexer.c, _parser.c, _expression.c, ...) ---- */
 
 enum template_token_kind {
     TOKEN_END,
@@ -553,8 +545,6 @@ struct template_value template_evaluate(struct template_context *context,
 struct template_value template_binary(struct template_context *context,
                                       enum template_operator operation, struct template_value a,
                                       struct template_value b);
-struct template_value template_invoke(struct template_context *context,
-                                      struct template_value callee, struct template_call *call);
 
 void template_run(struct template_context *context, const struct template_node *body);
 struct template_value template_run_macro(struct template_context *context,
@@ -564,5 +554,3 @@ struct template_value template_run_macro(struct template_context *context,
 struct template_value template_run_loop_again(struct template_context *context,
                                               const struct template_loop *loop,
                                               struct template_value items);
-void template_assign(struct template_context *context, struct template_scope *scope,
-                     const struct template_node *target, struct template_value value);

@@ -21,9 +21,9 @@ static bool is_absent(struct template_value value)
 
 /* ---- attributes and keys ------------------------------------------------------------------ */
 
-struct template_value template_attribute_path(struct template_context *context,
-                                              struct template_value item,
-                                              struct template_value path)
+/* item.attribute for filters: a name, a number, or names joined by dots. */
+static struct template_value attribute_path(struct template_context *context,
+                                            struct template_value item, struct template_value path)
 {
     if (path.kind != VALUE_STRING) {
         return is_absent(path) ? item : template_item(context, item, path, NULL);
@@ -53,7 +53,7 @@ struct template_value template_attribute_path(struct template_context *context,
 static struct template_value sort_key(struct template_context *context, struct template_value item,
                                       struct template_value path, bool case_sensitive)
 {
-    struct template_value key = template_attribute_path(context, item, path);
+    struct template_value key = attribute_path(context, item, path);
     if (key.kind == VALUE_STRING && !case_sensitive) {
         key = template_from_string(template_string_case(context, key.string, CASE_LOWER));
     }
@@ -231,7 +231,7 @@ FILTER(groupby)
     struct template_list *groups = template_list_new(context, 0), *members = NULL;
     for (size_t i = 0; i < items->count; i++) {
         if (i == 0 || !template_equal(context, keyed[i].key, keyed[i - 1].key)) {
-            struct template_value name = template_attribute_path(context, keyed[i].item, path);
+            struct template_value name = attribute_path(context, keyed[i].item, path);
             members = template_list_new(context, 1);
             struct template_value group =
                 template_pair(context, name.kind == VALUE_UNDEFINED ? keyed[i].key : name,
@@ -271,7 +271,7 @@ FILTER(map)
     for (size_t i = 0; i < items->count; i++) {
         struct template_value value;
         if (by_attribute) {
-            value = template_attribute_path(context, items->items[i], path);
+            value = attribute_path(context, items->items[i], path);
             bool use_fallback = value.kind == VALUE_UNDEFINED && template_is_given(fallback);
             value = use_fallback ? fallback : value;
         } else {
@@ -295,7 +295,7 @@ static struct template_value select_items(struct template_context *context,
     for (size_t i = 0; i < items->count; i++) {
         struct template_value value = items->items[i];
         if (by_attribute) {
-            value = template_attribute_path(context, value, call->args[0]);
+            value = attribute_path(context, value, call->args[0]);
         }
         bool holds = call->n_args > test ? template_test_apply(context, call, test, value)
                                          : template_truth(value);
@@ -360,7 +360,7 @@ FILTER(join)
             template_print(context, separator);
         }
         template_charge(context, 0);
-        template_print(context, template_attribute_path(context, items->items[i], call->bound[1]));
+        template_print(context, attribute_path(context, items->items[i], call->bound[1]));
     }
     return template_from_string(template_take(context, mark));
 }
@@ -415,7 +415,7 @@ FILTER(sum)
     for (size_t i = 0; i < items->count; i++) {
         template_charge(context, 0);
         sum = template_binary(context, OPERATOR_ADD, sum,
-                              template_attribute_path(context, items->items[i], call->bound[0]));
+                              attribute_path(context, items->items[i], call->bound[0]));
     }
     return sum;
 }

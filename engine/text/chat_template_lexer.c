@@ -6,7 +6,6 @@
  * all white space on its side and "+" keeps it; one newline at the very end goes; every newline
  * becomes \n.
  */
-#include <assert.h>
 #include <string.h>
 
 #include "engine/text/chat_template_internal.h"

@@ -40,8 +40,8 @@ static void assign_attribute(struct template_context *context, const struct temp
     template_dict_set(context, owner.dict, template_from_string(target->name), value);
 }
 
-void template_assign(struct template_context *context, struct template_scope *scope,
-                     const struct template_node *target, struct template_value value)
+static void assign(struct template_context *context, struct template_scope *scope,
+                   const struct template_node *target, struct template_value value)
 {
     if (target->kind == NODE_NAME) {
         set_name(context, scope, target->name, value);
@@ -56,7 +56,7 @@ void template_assign(struct template_context *context, struct template_scope *sc
     size_t i = 0;
     for (const struct template_node *part = target->items; part; part = part->next, i++) {
         if (i < parts->count) {
-            template_assign(context, scope, part, parts->items[i]);
+            assign(context, scope, part, parts->items[i]);
         }
     }
     if (i != parts->count) {
@@ -89,7 +89,7 @@ static void run_with(struct template_context *context, const struct template_nod
 {
     struct template_scope *outside = context->scope, *inside = new_scope(context, outside);
     for (const struct template_node *set = node->items; set; set = set->next) {
-        template_assign(context, inside, set->a, template_evaluate(context, set->b));
+        assign(context, inside, set->a, template_evaluate(context, set->b));
     }
     context->scope = inside;
     template_run(context, node->body);
@@ -107,7 +107,7 @@ static struct template_list *filter_items(struct template_context *context,
     struct template_list *kept = template_list_new(context, 0);
     for (size_t i = 0; i < items->count; i++) {
         context->scope = new_scope(context, outside);
-        template_assign(context, context->scope, node->a, items->items[i]);
+        assign(context, context->scope, node->a, items->items[i]);
         if (template_truth(template_evaluate(context, node->c))) {
             template_list_add(context, kept, items->items[i]);
         }
@@ -135,7 +135,7 @@ static void run_loop(struct template_context *context, const struct template_nod
     for (; loop->index < loop->count; loop->index++) {
         context->scope = new_scope(context, outside);
         set_name(context, context->scope, &name, loop_value);
-        template_assign(context, context->scope, node->a, items->items[loop->index]);
+        assign(context, context->scope, node->a, items->items[loop->index]);
         template_run(context, node->body);
         bool stop = context->flow == FLOW_BREAK;
         context->flow = FLOW_ON;
@@ -293,10 +293,10 @@ static void run_statement(struct template_context *context, const struct templat
         run_loop(context, node, context->scope, template_evaluate(context, node->b), 1);
         break;
     case NODE_SET:
-        template_assign(context, context->scope, node->a, template_evaluate(context, node->b));
+        assign(context, context->scope, node->a, template_evaluate(context, node->b));
         break;
     case NODE_SET_BLOCK:
-        template_assign(context, context->scope, node->a, capture(context, node->body, node->b));
+        assign(context, context->scope, node->a, capture(context, node->body, node->b));
         break;
     case NODE_MACRO:
         set_name(context, context->scope, node->name, new_macro(context, node));

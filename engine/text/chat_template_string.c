@@ -151,8 +151,9 @@ int template_string_compare(const struct template_string *a, const struct templa
     return order ? (order > 0) - (order < 0) : (a->bytes > b->bytes) - (a->bytes < b->bytes);
 }
 
-size_t template_string_offset(struct template_context *context,
-                              const struct template_string *string, size_t point)
+/* Byte offset of a code point, 0 <= point <= points. */
+static size_t byte_offset(struct template_context *context, const struct template_string *string,
+                          size_t point)
 {
     if (string->points == string->bytes) {
         return point;
@@ -192,8 +193,8 @@ const struct template_string *template_string_cut(struct template_context *conte
     if (from >= to) {
         return make(context, string->data, 0, 0);
     }
-    size_t start = template_string_offset(context, string, from);
-    size_t end = template_string_offset(context, string, to);
+    size_t start = byte_offset(context, string, from);
+    size_t end = byte_offset(context, string, to);
     return make(context, string->data + start, end - start, to - from);
 }
 

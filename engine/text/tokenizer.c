@@ -8,6 +8,7 @@
 #include "engine/text/tokenizer_normalize.h"
 #include "engine/text/tokenizer_regex.h"
 #include "engine/text/tokenizer_tables.h"
+#include "engine/text/tokenizer_unigram.h"
 #include "engine/text/unicode.h"
 
 _Static_assert(TOKEN_NONE == TOKENIZER_SECTION_NO_ID, "the file and the engine agree");
@@ -19,6 +20,7 @@ struct tokenizer {
     struct tokenizer_tables tables;
     struct tokenizer_added raw, normalized;
     struct tokenizer_regex *patterns[TOKENIZER_SECTION_MAX_STEPS]; /* by pre-tokenizer step */
+    struct tokenizer_unigram *unigram;                             /* NULL: BPE */
 };
 
 struct tokenizer *tokenizer_create(const void *section, uint64_t bytes, struct error *err)
@@ -38,6 +40,10 @@ struct tokenizer *tokenizer_create(const void *section, uint64_t bytes, struct e
             ok = tokenizer->patterns[i] != NULL;
         }
     }
+    if (ok && tables->header->model == TOKENIZER_SECTION_UNIGRAM) {
+        tokenizer->unigram = tokenizer_unigram_create(tables, err);
+        ok = tokenizer->unigram != NULL;
+    }
     if (!ok) {
         tokenizer_destroy(&tokenizer);
         return NULL;
@@ -53,6 +59,7 @@ void tokenizer_destroy(struct tokenizer **tokenizer)
         for (uint32_t i = 0; i < TOKENIZER_SECTION_MAX_STEPS; i++) {
             tokenizer_regex_destroy(&(*tokenizer)->patterns[i]);
         }
+        tokenizer_unigram_destroy(&(*tokenizer)->unigram);
         free(*tokenizer);
         *tokenizer = NULL;
     }
@@ -115,6 +122,7 @@ struct encoding {
     bool parse_special;
     struct token_list *list;
     struct tokenizer_bpe bpe;
+    struct tokenizer_unigram_lattice lattice;
     struct tokenizer_regex_search *search;
     struct unicode_buffer repaired, normalized, spare;
     const char *start; /* the whole text, then what normalisation makes of its start: or NULL */
@@ -150,8 +158,8 @@ static bool run_metaspace(struct encoding *e, uint32_t step, const char *text, s
     struct unicode_buffer marked = {0};
     bool ok = !prepend || text[0] == ' ' || begins_with(text, bytes, mark, n_mark) ||
               unicode_buffer_append(&marked, mark, n_mark, e->err);
-    const struct tokenizer_normalize_step replace = {TOKENIZER_SECTION_REPLACE, " ", 1, mark,
-                                                     n_mark};
+    const struct tokenizer_normalize_step replace = {
+        TOKENIZER_SECTION_REPLACE, 0, " ", 1, mark, n_mark};
     ok = ok && tokenizer_normalize(&replace, text, bytes, &marked, e->err);
     size_t begin = 0;
     for (size_t end = 1; ok && (s->flags & TOKENIZER_SECTION_METASPACE_SPLIT) && end < marked.bytes;
@@ -208,7 +216,10 @@ static bool run_steps(struct encoding *e, uint32_t step, const char *text, size_
         return true;
     }
     if (step == tables->pre_tokenizer.count) {
-        return tokenizer_bpe_encode(&e->bpe, tables, text, bytes, e->list, e->err);
+        const struct tokenizer_unigram *unigram = e->tokenizer->unigram;
+        return unigram
+                   ? tokenizer_unigram_encode(unigram, &e->lattice, text, bytes, e->list, e->err)
+                   : tokenizer_bpe_encode(&e->bpe, tables, text, bytes, e->list, e->err);
     }
     switch ((enum tokenizer_section_pre_tokenizer)tables->pre_tokenizer.at[step].kind) {
     case TOKENIZER_SECTION_SPLIT:
@@ -252,9 +263,12 @@ static bool encode_raw(struct encoding *e, const char *text, size_t bytes)
     bool is_start = e->start && text == e->start;
     for (uint32_t i = 0; i < tables->normalizer.count && bytes > 0; i++) {
         const struct tokenizer_section_step *s = &tables->normalizer.at[i];
-        const struct tokenizer_normalize_step step = {
-            s->kind, tables->pool + s->text.offset, s->text.bytes,
-            tables->pool + s->replacement.offset, s->replacement.bytes};
+        const struct tokenizer_normalize_step step = {s->kind,
+                                                      s->flags,
+                                                      tables->pool + s->text.offset,
+                                                      s->text.bytes,
+                                                      tables->pool + s->replacement.offset,
+                                                      s->replacement.bytes};
         e->spare.bytes = 0;
         if (!tokenizer_normalize(&step, text, bytes, &e->spare, e->err)) {
             return false;
@@ -320,6 +334,7 @@ bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_
         list->count = count; /* nothing of a text that failed */
     }
     tokenizer_bpe_free(&e.bpe);
+    tokenizer_unigram_lattice_free(&e.lattice);
     tokenizer_regex_search_destroy(&e.search);
     unicode_buffer_free(&e.repaired);
     unicode_buffer_free(&e.normalized);

@@ -13,6 +13,7 @@ void tokenizer_parts_free(struct tokenizer_parts *parts)
     free(parts->merges);
     free(parts->scores);
     free(parts->added);
+    free(parts->charsmap);
     *parts = (struct tokenizer_parts){0};
 }
 
@@ -268,10 +269,10 @@ static bool collect_match(struct build *b, const struct tokenizer_part_added *ad
     for (uint32_t i = 0; ok && added->normalized && i < b->parts->normalizer.count; i++) {
         const struct tokenizer_part_step *step = &b->parts->normalizer.at[i];
         struct unicode_buffer made = {0};
-        ok = tokenizer_normalize(&(struct tokenizer_normalize_step){step->kind, step->text,
-                                                                    step->bytes, step->replacement,
-                                                                    step->replacement_bytes},
-                                 match->text.data, match->text.bytes, &made, b->err);
+        ok = tokenizer_normalize(
+            &(struct tokenizer_normalize_step){step->kind, step->flags, step->text, step->bytes,
+                                               step->replacement, step->replacement_bytes},
+            match->text.data, match->text.bytes, &made, b->err);
         unicode_buffer_free(&match->text);
         match->text = made;
     }
@@ -388,7 +389,7 @@ bool tokenizer_build(struct tokenizer_parts *parts, void **section, uint64_t *by
     *header = (struct tokenizer_section){
         .magic = TOKENIZER_SECTION_MAGIC,
         .version = TOKENIZER_SECTION_VERSION,
-        .model = TOKENIZER_SECTION_BPE,
+        .model = parts->model,
         .alphabet = parts->alphabet,
         .flags = parts->flags,
         .bos = parts->bos,

@@ -1,6 +1,7 @@
 /* A tokenizer in memory, as a reader of some format understood it, to the section of a .moxie file.
  *
- * Readers (tokenizer.json, GGUF) fill struct tokenizer_parts; all texts stay theirs.
+ * Readers (tokenizer.json, tokenizer.model, GGUF) fill struct tokenizer_parts; all texts stay
+ * theirs.
  */
 #pragma once
 
@@ -46,6 +47,7 @@ struct tokenizer_part_ids {
 };
 
 struct tokenizer_parts {
+    uint32_t model;    /* enum tokenizer_section_model */
     uint32_t alphabet; /* enum tokenizer_section_alphabet */
     uint32_t flags;    /* enum tokenizer_section_flag */
     uint32_t bos, eos, unk;
@@ -58,9 +60,10 @@ struct tokenizer_parts {
     size_t n_added;
     struct tokenizer_part_steps normalizer, pre_tokenizer, decoder;
     struct tokenizer_part_ids prefix, suffix;
+    char *charsmap; /* decoded for a step of the normalizer, or NULL */
 };
 
-/* Frees tokens, merges, scores and added, which were taken from malloc. */
+/* Frees tokens, merges, scores, added and charsmap, which were taken from malloc. */
 void tokenizer_parts_free(struct tokenizer_parts *parts);
 
 /* U+2581, which spells a space where the alphabet is characters. */

@@ -81,14 +81,15 @@ static bool read_ids(const json_t *root, const char *file, const char *key,
     return true;
 }
 
-/* bos or eos: the tokenizer's own files by text; if they do not say, the model's files by id. The
+/* bos or eos: the tokenizer's own files by text; if they do not say, what tokenizer.model said
+ * (*id, or none), or the model's files by id. The
  * marks of the model's files count in any case. */
 static bool read_token(const struct config *config, const char *name, uint32_t mark,
                        struct tokenizer_parts *parts, uint32_t *id, struct error *err)
 {
     char key[16], id_key[16];
     bool said;
-    uint32_t by_id = TOKENIZER_SECTION_NO_ID;
+    uint32_t by_id = TOKENIZER_SECTION_NO_ID, known = *id;
     strcpy(stpcpy(key, name), "_token");
     strcpy(stpcpy(id_key, key), "_id");
     if (!read_named(config->tokenizer, "tokenizer_config.json", key, parts, &said, id, err) ||
@@ -99,7 +100,7 @@ static bool read_token(const struct config *config, const char *name, uint32_t m
         return false;
     }
     if (!said) {
-        *id = by_id;
+        *id = known != TOKENIZER_SECTION_NO_ID ? known : by_id;
     }
     if (*id != TOKENIZER_SECTION_NO_ID) {
         parts->tokens[*id].flags |= mark;

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "engine/text/tokenizer_build.h"
+#include "engine/text/tokenizer_charsmap.h"
 #include "engine/text/tokenizer_gguf_merges.h"
 #include "engine/text/tokenizer_gguf_types.h"
+#include "engine/text/tokenizer_model.h"
 #include "engine/text/tokenizer_pack.h"
 #include "engine/text/tokenizer_patterns.h"
 #include "engine/text/unicode.h"
@@ -16,7 +18,8 @@
 struct reader {
     const struct gguf *gguf;
     struct tokenizer_parts *parts;
-    bool sentencepiece;
+    bool sentencepiece; /* "llama" or "t5" */
+    bool unigram;       /* "t5" */
     bool has_types;
     struct error *err;
 };
@@ -61,7 +64,8 @@ bool tokenizer_gguf_is_stop_text(const char *text, size_t bytes)
     return false;
 }
 
-bool tokenizer_gguf_is_padding(const char *text, size_t bytes, uint32_t id)
+/* Whether the text is "[PAD<id>]", as converters name rows without a token. */
+static bool is_padding(const char *text, size_t bytes, uint32_t id)
 {
     char name[24];
     snprintf(name, sizeof(name), "[PAD%" PRIu32 "]", id);
@@ -105,8 +109,9 @@ static uint32_t token_flags(const struct reader *r, int64_t type)
     case TOKENIZER_GGUF_UNUSED:
         return TOKENIZER_SECTION_TOKEN_MODEL |
                (r->sentencepiece ? TOKENIZER_SECTION_TOKEN_UNUSED : 0u);
+    case TOKENIZER_GGUF_BYTE: /* never found by its text */
+        return TOKENIZER_SECTION_TOKEN_MODEL | (r->unigram ? TOKENIZER_SECTION_TOKEN_UNUSED : 0u);
     case TOKENIZER_GGUF_NORMAL:
-    case TOKENIZER_GGUF_BYTE:
         return TOKENIZER_SECTION_TOKEN_MODEL;
     }
     return 0;
@@ -129,8 +134,8 @@ static bool read_token(struct reader *r, uint32_t id, const char *text, uint64_t
                          "token %" PRIu32 " has %" PRIu64 " bytes; at most %u are supported", id,
                          bytes, TOKENIZER_SECTION_MAX_TOKEN_BYTES);
     }
-    bool named_padding = type != TOKENIZER_GGUF_NORMAL && type != TOKENIZER_GGUF_BYTE &&
-                         tokenizer_gguf_is_padding(text, bytes, id);
+    bool named_padding =
+        type != TOKENIZER_GGUF_NORMAL && type != TOKENIZER_GGUF_BYTE && is_padding(text, bytes, id);
     if (bytes == 0 || named_padding) {
         return true; /* a row of the embedding without a token */
     }
@@ -332,12 +337,12 @@ static bool read_flag(struct reader *r, const char *key, bool missing, bool *val
            error_set(r->err, "%s is neither true nor false", key);
 }
 
-static bool read_ends(struct reader *r, bool add_bos)
+static bool read_ends(struct reader *r, bool add_bos, bool add_eos)
 {
     bool bos, eos;
     struct tokenizer_parts *parts = r->parts;
     if (!read_flag(r, "tokenizer.ggml.add_bos_token", add_bos, &bos) ||
-        !read_flag(r, "tokenizer.ggml.add_eos_token", false, &eos)) {
+        !read_flag(r, "tokenizer.ggml.add_eos_token", add_eos, &eos)) {
         return false;
     }
     if (bos && parts->bos != TOKENIZER_SECTION_NO_ID) {
@@ -382,7 +387,7 @@ static bool read_byte_level(struct reader *r)
                  });
     }
     add_step(&parts->decoder, (struct tokenizer_part_step){.kind = TOKENIZER_SECTION_RAW});
-    return read_ends(r, row->flags & TOKENIZER_PATTERNS_ADD_BOS) &&
+    return read_ends(r, row->flags & TOKENIZER_PATTERNS_ADD_BOS, false) &&
            tokenizer_gguf_merges_read(gguf_find_pair(r->gguf, "tokenizer.ggml.merges"), parts,
                                       r->err);
 }
@@ -414,7 +419,45 @@ static bool read_sentencepiece(struct reader *r)
                  (struct tokenizer_part_step){
                      .kind = TOKENIZER_SECTION_STRIP_START, .text = " ", .bytes = 1});
     }
-    return read_ends(r, true) && read_scores(r) && tokenizer_gguf_merges_score(parts, r->err);
+    return read_ends(r, true, false) && read_scores(r) &&
+           tokenizer_gguf_merges_score(parts, r->err);
+}
+
+/* Bytes fall back where the vocabulary has them: the file has no word about it. */
+static bool has_bytes(const struct tokenizer_parts *parts)
+{
+    for (uint32_t id = 0; id < parts->n_tokens; id++) {
+        const struct tokenizer_part_token *token = &parts->tokens[id];
+        if ((token->flags & TOKENIZER_SECTION_TOKEN_UNUSED) &&
+            tokenizer_byte_token(token->text, token->bytes) >= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool read_unigram(struct reader *r)
+{
+    struct tokenizer_parts *parts = r->parts;
+    const struct gguf_pair *map = gguf_find_pair(r->gguf, "tokenizer.ggml.precompiled_charsmap");
+    struct tokenizer_model_normalizer normalizer;
+    if (!read_flag(r, "tokenizer.ggml.add_space_prefix", true, &normalizer.add_dummy_prefix) ||
+        !read_flag(r, "tokenizer.ggml.remove_extra_whitespaces", true,
+                   &normalizer.remove_extra_whitespaces)) {
+        return false;
+    }
+    normalizer.charsmap = map ? (const char *)map->value : NULL;
+    normalizer.charsmap_bytes = map ? (size_t)map->value_bytes : 0;
+    if (map && (!map->is_array || (map->type != GGUF_U8 && map->type != GGUF_I8) ||
+                (map->count > 0 &&
+                 !tokenizer_charsmap_check(normalizer.charsmap, normalizer.charsmap_bytes)))) {
+        return error_set(r->err, "tokenizer.ggml.precompiled_charsmap is not a map of characters");
+    }
+    parts->model = TOKENIZER_SECTION_UNIGRAM;
+    parts->flags =
+        TOKENIZER_SECTION_SINGLE_SUMS | (has_bytes(parts) ? TOKENIZER_SECTION_BYTE_FALLBACK : 0u);
+    return tokenizer_model_steps(&normalizer, parts, r->err) && read_ends(r, false, true) &&
+           read_scores(r);
 }
 
 static bool read_all(struct reader *r, void **section, uint64_t *bytes)
@@ -424,18 +467,22 @@ static bool read_all(struct reader *r, void **section, uint64_t *bytes)
     if (!get_text(r, "tokenizer.ggml.model", &model, &n)) {
         return error_set(r->err, "tokenizer.ggml.model is missing or not a text");
     }
-    r->sentencepiece = is_text(model, n, "llama");
+    r->unigram = is_text(model, n, "t5");
+    r->sentencepiece = r->unigram || is_text(model, n, "llama");
     if (!r->sentencepiece && !is_text(model, n, "gpt2")) {
         return error_set(r->err,
                          "the model \"%.*s\" (tokenizer.ggml.model) is not supported; \"gpt2\" "
-                         "(byte-level BPE) and \"llama\" (SentencePiece BPE) are",
+                         "(byte-level BPE), \"llama\" (SentencePiece BPE) and \"t5\" (unigram) are",
                          (int)(n < 60 ? n : 60), model);
     }
     if (!read_tokens(r) || !read_ids(r)) {
         return false;
     }
     mark_stop_texts(r);
-    return read_added(r) && (r->sentencepiece ? read_sentencepiece(r) : read_byte_level(r)) &&
+    return read_added(r) &&
+           (r->unigram         ? read_unigram(r)
+            : r->sentencepiece ? read_sentencepiece(r)
+                               : read_byte_level(r)) &&
            tokenizer_pack_parts(r->parts, section, bytes, r->err);
 }
 
@@ -443,7 +490,8 @@ bool tokenizer_gguf_pack(const struct gguf *gguf, void **section, uint64_t *byte
                          struct error *err)
 {
     struct error inner = {0};
-    struct tokenizer_parts parts = {.bos = TOKENIZER_SECTION_NO_ID,
+    struct tokenizer_parts parts = {.model = TOKENIZER_SECTION_BPE,
+                                    .bos = TOKENIZER_SECTION_NO_ID,
                                     .eos = TOKENIZER_SECTION_NO_ID,
                                     .unk = TOKENIZER_SECTION_NO_ID};
     struct reader r = {.gguf = gguf, .parts = &parts, .err = &inner};

@@ -15,8 +15,5 @@ enum tokenizer_gguf_type {
     TOKENIZER_GGUF_BYTE = 6,
 };
 
-/* Whether the text is "[PAD<id>]", as converters name rows without a token. */
-bool tokenizer_gguf_is_padding(const char *text, size_t bytes, uint32_t id);
-
 /* Whether a text is one that ends generation in every model that has it as a token. */
 bool tokenizer_gguf_is_stop_text(const char *text, size_t bytes);

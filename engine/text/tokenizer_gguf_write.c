@@ -337,6 +337,10 @@ bool tokenizer_gguf_write(const void *section, uint64_t bytes, uint32_t vocabula
         return false;
     }
     assert(vocabulary >= e.tables.n_tokens);
+    if (e.tables.header->model != TOKENIZER_SECTION_BPE) {
+        return error_set(err, "the tokenizer cannot be exported: it is a unigram model, and only "
+                              "BPE models can be written as GGUF");
+    }
     e.characters = e.tables.header->alphabet == TOKENIZER_SECTION_CHARACTERS;
     bool ok = collect_merges(&e) && choose_ends(&e) &&
               (e.characters ? check_characters(&e) : check_byte_level(&e)) &&

@@ -6,7 +6,8 @@
 #include "engine/text/tokenizer_json_pipeline.h"
 
 struct reader {
-    const json_t *vocabulary;
+    const json_t *vocabulary; /* text: id */
+    const json_t *pieces;     /* of a Unigram model: [text, score], by id; else NULL */
     const json_t *added;
     struct tokenizer_parts *parts;
     struct error *err;
@@ -23,6 +24,13 @@ static bool get_flag(const json_t *object, const char *key)
     return json_is_true(json_object_get(object, key));
 }
 
+/* Files older than "type" have BPE models. */
+static bool is_unigram(const json_t *model)
+{
+    const char *type = json_string_value(json_object_get(model, "type"));
+    return type ? strcmp(type, "Unigram") == 0 : json_is_array(json_object_get(model, "vocab"));
+}
+
 /* Members that change what the model does, and must have their usual value. */
 static bool check_model(const json_t *model, struct error *err)
 {
@@ -30,8 +38,9 @@ static bool check_model(const json_t *model, struct error *err)
     if (!json_is_object(model)) {
         return error_set(err, "it has no object \"model\"");
     }
-    if (type && (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0)) {
-        return error_set(err, "the model \"%.60s\" is not supported; BPE is",
+    if (type && !is_unigram(model) &&
+        (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0)) {
+        return error_set(err, "the model \"%.60s\" is not supported; BPE and Unigram are",
                          json_is_string(type) ? json_string_value(type) : "?");
     }
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
@@ -81,6 +90,14 @@ static bool size_tokens(struct reader *r)
 
 static bool read_vocabulary(struct reader *r)
 {
+    for (size_t id = 0; id < json_array_size(r->pieces); id++) {
+        const json_t *text = json_array_get(json_array_get(r->pieces, id), 0);
+        r->parts->tokens[id] = (struct tokenizer_part_token){
+            json_string_value(text), json_string_length(text), TOKENIZER_SECTION_TOKEN_MODEL};
+    }
+    if (r->pieces) {
+        return true;
+    }
     const char *text;
     json_t *value;
     json_object_foreach((json_t *)r->vocabulary, text, value)
@@ -235,6 +252,64 @@ static bool read_merges(struct reader *r, const json_t *merges)
     return true;
 }
 
+/* The ids of a Unigram model's texts, and their scores. Free *ids in every case. */
+static bool index_pieces(struct reader *r, json_t **ids)
+{
+    size_t n = json_array_size(r->pieces);
+    *ids = json_object();
+    if (n == 0 || n > TOKENIZER_SECTION_MAX_TOKENS) {
+        return error_set(r->err, "the model's list \"vocab\" is missing, empty or longer than %u",
+                         TOKENIZER_SECTION_MAX_TOKENS);
+    }
+    for (size_t id = 0; id < n; id++) {
+        const json_t *piece = json_array_get(r->pieces, id), *text = json_array_get(piece, 0);
+        const char *key = json_string_value(text);
+        size_t bytes = json_string_length(text);
+        if (json_array_size(piece) != 2 || !key || !json_is_number(json_array_get(piece, 1))) {
+            return error_set(r->err, "entry %zu of \"vocab\" is not [text, score]", id);
+        }
+        if (json_object_getn(*ids, key, bytes)) {
+            return error_set(r->err, "the text \"%.60s\" is twice in \"vocab\"", key);
+        }
+        if (json_object_setn_new_nocheck(*ids, key, bytes, json_integer((json_int_t)id)) != 0) {
+            return error_set(r->err, "out of memory for %zu tokens", n);
+        }
+    }
+    return true;
+}
+
+static bool read_scores(struct reader *r)
+{
+    r->parts->scores = calloc(r->parts->n_tokens, sizeof(double));
+    if (!r->parts->scores) {
+        return error_set(r->err, "out of memory for %u scores", r->parts->n_tokens);
+    }
+    for (size_t id = 0; id < json_array_size(r->pieces); id++) {
+        r->parts->scores[id] = json_number_value(json_array_get(json_array_get(r->pieces, id), 1));
+    }
+    return true;
+}
+
+static bool read_unigram(const json_t *root, const json_t *model, struct reader *r)
+{
+    json_t *ids;
+    const json_t *unk = json_object_get(model, "unk_id");
+    r->pieces = json_object_get(model, "vocab");
+    r->parts->model = TOKENIZER_SECTION_UNIGRAM;
+    bool ok = index_pieces(r, &ids);
+    r->vocabulary = ids;
+    if (ok && (!is_id(unk) || (size_t)json_integer_value(unk) >= json_array_size(r->pieces))) {
+        ok = error_set(r->err, "\"unk_id\" of the Unigram model is no id of its vocabulary");
+    }
+    if (ok) {
+        r->parts->unk = (uint32_t)json_integer_value(unk);
+    }
+    ok = ok && size_tokens(r) && read_vocabulary(r) && read_added(r) && read_scores(r) &&
+         tokenizer_json_pipeline_read(root, r->parts, r->err);
+    json_decref(ids);
+    return ok;
+}
+
 bool tokenizer_json_read(const json_t *root, struct tokenizer_parts *parts, struct error *err)
 {
     const json_t *model = json_object_get(root, "model");
@@ -242,14 +317,12 @@ bool tokenizer_json_read(const json_t *root, struct tokenizer_parts *parts, stru
                        .added = json_object_get(root, "added_tokens"),
                        .parts = parts,
                        .err = err};
-    *parts = (struct tokenizer_parts){.bos = TOKENIZER_SECTION_NO_ID,
+    *parts = (struct tokenizer_parts){.model = TOKENIZER_SECTION_BPE,
+                                      .bos = TOKENIZER_SECTION_NO_ID,
                                       .eos = TOKENIZER_SECTION_NO_ID,
                                       .unk = TOKENIZER_SECTION_NO_ID};
     if (!check_model(model, err)) {
         return false;
-    }
-    if (!json_is_object(r.vocabulary)) {
-        return error_set(err, "the model has no object \"vocab\"");
     }
     if (r.added && !json_is_null(r.added) && !json_is_array(r.added)) {
         return error_set(err, "\"added_tokens\" is not a list");
@@ -257,6 +330,13 @@ bool tokenizer_json_read(const json_t *root, struct tokenizer_parts *parts, stru
     parts->flags = (get_flag(model, "ignore_merges") ? TOKENIZER_SECTION_IGNORE_MERGES : 0u) |
                    (get_flag(model, "fuse_unk") ? TOKENIZER_SECTION_FUSE_UNK : 0u) |
                    (get_flag(model, "byte_fallback") ? TOKENIZER_SECTION_BYTE_FALLBACK : 0u);
+    if (is_unigram(model)) {
+        parts->flags &= TOKENIZER_SECTION_BYTE_FALLBACK;
+        return read_unigram(root, model, &r);
+    }
+    if (!json_is_object(r.vocabulary)) {
+        return error_set(err, "the model has no object \"vocab\"");
+    }
     const json_t *unk = json_object_get(model, "unk_token");
     if (json_is_string(unk)) {
         const json_t *id =

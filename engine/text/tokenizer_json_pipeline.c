@@ -1,7 +1,10 @@
 #include "engine/text/tokenizer_json_pipeline.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "engine/text/base64.h"
+#include "engine/text/tokenizer_charsmap.h"
 #include "engine/text/tokenizer_patterns.h"
 
 #define MAX_DEPTH 8
@@ -25,7 +28,7 @@ static bool refuse(struct pipeline *p, const char *part, const char *type)
 {
     return error_set(p->err,
                      "the %s \"%.60s\" is not supported; those of byte-level and SentencePiece "
-                     "BPE tokenizers are",
+                     "tokenizers are",
                      part, type);
 }
 
@@ -74,12 +77,68 @@ static bool add_step(struct pipeline *p, struct tokenizer_part_steps *steps,
     return true;
 }
 
+static bool is_text(const json_t *text, const char *wanted)
+{
+    return json_is_string(text) && is_type(json_string_value(text), wanted);
+}
+
+/* A map of characters in Base64; files without one have null or an empty text. */
+static bool read_charsmap(struct pipeline *p, const json_t *text)
+{
+    size_t bytes;
+    if (!text || json_is_null(text) || (json_is_string(text) && json_string_length(text) == 0)) {
+        return true;
+    }
+    if (p->parts->charsmap) {
+        return error_set(p->err, "two Precompiled normalizers are not supported");
+    }
+    if (!json_is_string(text)) {
+        return error_set(p->err, "the \"precompiled_charsmap\" of a normalizer is not a text");
+    }
+    p->parts->charsmap = malloc(json_string_length(text) / 4 * 3 + 3);
+    if (!p->parts->charsmap) {
+        return error_set(p->err, "out of memory for a map of characters");
+    }
+    if (!base64_decode(json_string_value(text), json_string_length(text), p->parts->charsmap,
+                       &bytes) ||
+        !tokenizer_charsmap_check(p->parts->charsmap, bytes)) {
+        return error_set(p->err, "the \"precompiled_charsmap\" of a normalizer is not a map of "
+                                 "characters in Base64");
+    }
+    return add_step(p, &p->parts->normalizer,
+                    (struct tokenizer_part_step){.kind = TOKENIZER_SECTION_CHARSMAP,
+                                                 .flags = TOKENIZER_SECTION_CHARSMAP_CLUSTERS,
+                                                 .text = p->parts->charsmap,
+                                                 .bytes = bytes});
+}
+
+static bool read_strip(struct pipeline *p, const json_t *member)
+{
+    bool left, right;
+    if (!get_bool(p, member, "strip_left", false, &left) ||
+        !get_bool(p, member, "strip_right", false, &right)) {
+        return false;
+    }
+    return add_step(
+        p, &p->parts->normalizer,
+        (struct tokenizer_part_step){.kind = TOKENIZER_SECTION_STRIP,
+                                     .flags = (left ? TOKENIZER_SECTION_STRIP_LEFT : 0u) |
+                                              (right ? TOKENIZER_SECTION_STRIP_RIGHT : 0u)});
+}
+
 static bool read_normalizer(struct pipeline *p, const json_t *member, const char *type)
 {
     const json_t *prepend = json_object_get(member, "prepend");
     const json_t *pattern = json_object_get(json_object_get(member, "pattern"), "String");
     const json_t *content = json_object_get(member, "content");
+    const json_t *regex = json_object_get(json_object_get(member, "pattern"), "Regex");
     struct tokenizer_part_step step = {0};
+    if (is_type(type, "Precompiled")) {
+        return read_charsmap(p, json_object_get(member, "precompiled_charsmap"));
+    }
+    if (is_type(type, "Strip")) {
+        return read_strip(p, member);
+    }
     if (is_type(type, "NFC")) {
         step.kind = TOKENIZER_SECTION_NFC;
     } else if (is_type(type, "Prepend") && json_is_string(prepend)) {
@@ -91,6 +150,12 @@ static bool read_normalizer(struct pipeline *p, const json_t *member, const char
         step.kind = TOKENIZER_SECTION_REPLACE;
         step.text = json_string_value(pattern);
         step.bytes = json_string_length(pattern);
+        step.replacement = json_string_value(content);
+        step.replacement_bytes = json_string_length(content);
+    } else if (is_type(type, "Replace") && is_text(regex, " {2,}") && json_is_string(content)) {
+        step.kind = TOKENIZER_SECTION_RUNS;
+        step.text = " ";
+        step.bytes = 1;
         step.replacement = json_string_value(content);
         step.replacement_bytes = json_string_length(content);
     } else if (is_type(type, "Replace")) {
@@ -221,6 +286,9 @@ static bool read_pre_tokenizer(struct pipeline *p, const json_t *member, const c
     if (is_type(type, "Metaspace")) {
         return read_metaspace(p, member);
     }
+    if (is_type(type, "WhitespaceSplit")) {
+        return add_split(p, "\\s+", 3, TOKENIZER_SECTION_KEEP_GAPS);
+    }
     if (is_type(type, "Digits")) {
         bool individual;
         return get_bool(p, member, "individual_digits", false, &individual) &&
@@ -228,11 +296,6 @@ static bool read_pre_tokenizer(struct pipeline *p, const json_t *member, const c
                          TOKENIZER_SECTION_KEEP_MATCHES | TOKENIZER_SECTION_KEEP_GAPS);
     }
     return refuse(p, "pre-tokenizer", type);
-}
-
-static bool is_text(const json_t *text, const char *wanted)
-{
-    return json_is_string(text) && is_type(json_string_value(text), wanted);
 }
 
 /* Replace U+2581 by a space, ByteFallback, Fuse, Strip one space at the start: in this order. */

@@ -1,6 +1,7 @@
 /* Normalizer steps: texts before added tokens and the model see them (private to the tokenizer).
  *
- * What Hugging Face's normalizers NFC, Prepend and Replace (of a string) do to a text.
+ * What Hugging Face's normalizers NFC, Prepend, Replace, Strip and Precompiled, and the one of
+ * SentencePiece, do to a text.
  */
 #pragma once
 
@@ -14,7 +15,8 @@
 
 struct tokenizer_normalize_step {
     uint32_t kind;    /* enum tokenizer_section_normalizer */
-    const char *text; /* not empty for REPLACE */
+    uint32_t flags;   /* those of the kind */
+    const char *text; /* not empty for REPLACE and RUNS; a checked map for CHARSMAP */
     size_t text_bytes;
     const char *replacement;
     size_t replacement_bytes;

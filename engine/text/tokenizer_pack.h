@@ -12,9 +12,10 @@ struct tokenizer_parts;
 bool tokenizer_pack_parts(struct tokenizer_parts *parts, void **section, uint64_t *bytes,
                           struct error *err);
 
-/* Reads tokenizer.json, and tokenizer_config.json, special_tokens_map.json, generation_config.json
- * and config.json where present (bos, eos and stop ids, add_bos_token), from the folder. *section
- * is allocated (free it). Pipelines this version cannot run exactly are refused by name. */
+/* Reads tokenizer.json (without one, tokenizer.model), and tokenizer_config.json,
+ * special_tokens_map.json, generation_config.json and config.json where present (bos, eos and stop
+ * ids, add_bos_token), from the folder. *section is allocated (free it). Pipelines this version
+ * cannot run exactly are refused by name. */
 bool tokenizer_pack(const char *folder, void **section, uint64_t *bytes, struct error *err);
 
 /* The chat template of the folder: chat_template.jinja, or the key in tokenizer_config.json

@@ -1,8 +1,10 @@
 #include "engine/text/tokenizer_tables.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
+#include "engine/text/tokenizer_charsmap.h"
 #include "engine/text/unicode.h"
 
 /* The section while it is being checked. */
@@ -65,15 +67,19 @@ static bool open_kinds(const struct section_view *view, const struct tokenizer_s
                          header->version, TOKENIZER_SECTION_VERSION);
     }
     bool bytes = header->alphabet == TOKENIZER_SECTION_BYTES;
-    if (header->model != TOKENIZER_SECTION_BPE ||
-        (!bytes && header->alphabet != TOKENIZER_SECTION_CHARACTERS)) {
+    bool characters = header->alphabet == TOKENIZER_SECTION_CHARACTERS;
+    if (!(header->model == TOKENIZER_SECTION_BPE && (bytes || characters)) &&
+        !(header->model == TOKENIZER_SECTION_UNIGRAM && characters)) {
         return error_set(view->err,
                          "the tokenizer is of kind %u with alphabet %u, and this program knows "
-                         "BPE of bytes and of characters; use a newer program",
+                         "BPE of bytes and of characters and unigram models of characters; use a "
+                         "newer program",
                          header->model, header->alphabet);
     }
-    uint32_t known = TOKENIZER_SECTION_IGNORE_MERGES | TOKENIZER_SECTION_FUSE_UNK |
-                     (bytes ? 0u : TOKENIZER_SECTION_BYTE_FALLBACK);
+    uint32_t known =
+        TOKENIZER_SECTION_IGNORE_MERGES | TOKENIZER_SECTION_FUSE_UNK |
+        (bytes ? 0u : TOKENIZER_SECTION_BYTE_FALLBACK) |
+        (header->model == TOKENIZER_SECTION_UNIGRAM ? TOKENIZER_SECTION_SINGLE_SUMS : 0u);
     if (header->flags & ~known) {
         return error_set(view->err,
                          "the tokenizer section has flags 0x%x, which this program does "
@@ -243,11 +249,17 @@ static bool open_steps(const struct section_view *view, const struct tokenizer_t
                              "this program does not know; use a newer program",
                              step->kind, name);
         }
+        bool is_map =
+            table == &tables->header->normalizer && step->kind == TOKENIZER_SECTION_CHARSMAP;
         if (!in_pool(view, step->text.offset, step->text.bytes) ||
             !in_pool(view, step->replacement.offset, step->replacement.bytes) ||
-            !unicode_is_valid(tables->pool + step->text.offset, step->text.bytes) ||
+            (!is_map && !unicode_is_valid(tables->pool + step->text.offset, step->text.bytes)) ||
             !unicode_is_valid(tables->pool + step->replacement.offset, step->replacement.bytes)) {
             return damaged(view, "the text of a step lies outside of it or is not UTF-8");
+        }
+        if (is_map &&
+            !tokenizer_charsmap_check(tables->pool + step->text.offset, step->text.bytes)) {
+            return damaged(view, "its map of characters is not one");
         }
     }
     return true;
@@ -258,7 +270,8 @@ static bool check_step_texts(const struct section_view *view, const struct token
 {
     for (uint32_t i = 0; i < tables->normalizer.count; i++) {
         const struct tokenizer_section_step *step = &tables->normalizer.at[i];
-        if (step->kind == TOKENIZER_SECTION_REPLACE && step->text.bytes == 0) {
+        if ((step->kind == TOKENIZER_SECTION_REPLACE || step->kind == TOKENIZER_SECTION_RUNS) &&
+            step->text.bytes == 0) {
             return damaged(view, "a normalizer replaces an empty text");
         }
     }
@@ -279,14 +292,39 @@ static void find_ascii(struct tokenizer_tables *tables)
     }
 }
 
-static bool open_scores(const struct section_view *view, const struct tokenizer_tables *tables)
+/* A unigram model: finite scores, tokens short enough for linear time, and an unknown token. */
+static bool check_unigram(const struct section_view *view, const struct tokenizer_tables *tables)
+{
+    if (tables->header->unk == TOKENIZER_SECTION_NO_ID || !tables->scores) {
+        return error_set(view->err, "the tokenizer has a unigram model without %s",
+                         tables->scores ? "an unknown token" : "scores");
+    }
+    for (uint32_t i = 0; i < tables->sorted.count; i++) {
+        uint32_t id = tables->sorted.at[i];
+        if (!isfinite(tables->scores[id])) {
+            return error_set(view->err, "the score of token %u is not a finite number", id);
+        }
+        if (tables->tokens[id].text_bytes > TOKENIZER_SECTION_MAX_UNIGRAM_BYTES) {
+            return error_set(view->err,
+                             "token %u has %u bytes; a unigram model may have tokens of %u", id,
+                             tables->tokens[id].text_bytes, TOKENIZER_SECTION_MAX_UNIGRAM_BYTES);
+        }
+    }
+    return true;
+}
+
+static bool open_scores(const struct section_view *view, struct tokenizer_tables *tables)
 {
     const void *scores;
     const struct tokenizer_section_table *table = &tables->header->scores;
-    return open_table(view, table, sizeof(double), TOKENIZER_SECTION_MAX_TOKENS, "scores",
-                      &scores) &&
-           (table->count == 0 || table->count == tables->n_tokens ||
-            damaged(view, "it does not have one score for each token"));
+    if (!open_table(view, table, sizeof(double), TOKENIZER_SECTION_MAX_TOKENS, "scores", &scores)) {
+        return false;
+    }
+    if (table->count != 0 && table->count != tables->n_tokens) {
+        return damaged(view, "it does not have one score for each token");
+    }
+    tables->scores = scores;
+    return tables->header->model != TOKENIZER_SECTION_UNIGRAM || check_unigram(view, tables);
 }
 
 static bool open_extra(const struct section_view *view, const struct tokenizer_tables *tables,
@@ -332,7 +370,7 @@ bool tokenizer_tables_open(struct tokenizer_tables *tables, const void *section,
     return open_bytes(&view, tables) && open_merges(&view, tables) && open_scores(&view, tables) &&
            open_matches(&view, tables, &header->raw_matches, &tables->raw_matches) &&
            open_matches(&view, tables, &header->normalized_matches, &tables->normalized_matches) &&
-           open_steps(&view, tables, &header->normalizer, TOKENIZER_SECTION_REPLACE, "normalizers",
+           open_steps(&view, tables, &header->normalizer, TOKENIZER_SECTION_RUNS, "normalizers",
                       &tables->normalizer) &&
            open_steps(&view, tables, &header->pre_tokenizer, TOKENIZER_SECTION_METASPACE,
                       "pre-tokenizers", &tables->pre_tokenizer) &&

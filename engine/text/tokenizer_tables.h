@@ -32,7 +32,8 @@ struct tokenizer_tables {
     const uint32_t *byte_tokens;  /* NULL: characters without byte fallback */
     const uint32_t *merge_starts; /* NULL if there are no merges */
     const struct tokenizer_section_merge *merges;
-    uint32_t ascii[128]; /* for characters: ids of the vocabulary's ASCII characters, or NO_ID */
+    const double *scores; /* by id, or NULL */
+    uint32_t ascii[128];  /* for characters: ids of the vocabulary's ASCII characters, or NO_ID */
     struct tokenizer_matches raw_matches, normalized_matches;
     struct tokenizer_steps normalizer, pre_tokenizer, decoder;
     struct tokenizer_ids prefix, suffix;

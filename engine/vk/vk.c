@@ -2,7 +2,6 @@
  */
 #include "engine/vk/vk_internal.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -2,7 +2,6 @@
 #include "engine/vk/vk_internal.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 bool vk_device_alive(const struct vk_device *device, struct error *err)
 {

@@ -2,7 +2,6 @@
  * devices. */
 #include "engine/vk/vk_internal.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -9,7 +9,6 @@
 #include "engine/vk/vk_internal.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -21,9 +21,6 @@ struct backend *vk_backend_create(const struct vk_options *options, struct error
 
 uint32_t vk_backend_validation_messages(struct backend *backend, char *first, uint32_t first_bytes)
 {
-    if (first && first_bytes) {
-        first[0] = 0;
-    }
     return 0;
 }
 

@@ -273,15 +273,7 @@ static void plan_attention_latent(const struct op *op, const struct vk_caps *cap
 
 static void plan_router(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
-    const struct router_args *args = &op->args.router;
-    uint32_t groups = args->n_groups > 1 ? args->n_groups : 1;
-    uint32_t remaining = groups > 1 ? args->n_experts / groups * args->top_groups : args->n_experts;
-    assert(args->score == ROUTER_SOFTMAX || args->score == ROUTER_SIGMOID);
-    assert(args->group_score == ROUTER_GROUP_MAX || args->group_score == ROUTER_GROUP_SUM_OF_2);
-    assert(args->n_experts <= ROUTER_MAX_EXPERTS && args->n_experts % groups == 0);
-    assert(groups == 1 || args->top_groups <= groups);
-    assert(args->top_k <= ROUTER_MAX_TOP_K && args->top_k <= remaining);
-    (void)remaining; /* an NDEBUG build has no assert */
+    op_assert_router(&op->args.router);
     plan_shader(plan, "router", group_size(caps, 256));
     plan_groups(plan, caps, 1, op->max_tokens, 1);
 }

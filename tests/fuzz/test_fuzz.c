@@ -104,3 +104,8 @@ Test(fuzz, eval_gguf)
 {
     replay(&fuzz_eval, "gguf");
 }
+
+Test(fuzz, quant)
+{
+    replay(&fuzz_quant, "quant");
+}

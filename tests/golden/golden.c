@@ -64,6 +64,11 @@ const struct golden_device *golden_device(void)
     return &device;
 }
 
+bool golden_short(void)
+{
+    return getenv("GOLDEN_SHORT") != NULL;
+}
+
 const struct golden_device *golden_vulkan(void)
 {
     if (!golden_device()->vulkan) {

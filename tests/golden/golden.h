@@ -4,7 +4,8 @@
  * The environment chooses the device, so that meson can start one program on all of them:
  * GOLDEN_DEVICE is "cpu" (and GOLDEN_CPU "none", "avx2" or "avx512"), "vulkan" (the first usable
  * device of the driver that VK_ICD_FILENAMES names), or "gpu" (a Vulkan device that is no
- * software). Without it the tests run on the CPU with all it can do.
+ * software). Without it the tests run on the CPU with all it can do. GOLDEN_SHORT leaves out what
+ * another device covers: for SwiftShader, whose compiler takes most of the time.
  */
 #pragma once
 
@@ -26,6 +27,9 @@ const struct golden_device *golden_device(void);
 /* Skips the test if the device is not a Vulkan device, or is one. */
 const struct golden_device *golden_vulkan(void);
 const struct golden_device *golden_cpu(void);
+
+/* Whether GOLDEN_SHORT is set. */
+bool golden_short(void);
 
 /* Parsed; json_decref it. A file that is not there fails the test. */
 json_t *golden_json(const char *path);

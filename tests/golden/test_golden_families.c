@@ -83,9 +83,9 @@ ParameterizedTest(struct family *family, golden_families, logits_and_routes)
 {
     struct reference reference;
     struct moxie_model *model = open_family(family, &reference);
-    static const size_t parts[] = {1, 5, 33, 67};
+    static const size_t parts[] = {33, 1, 5, 67};
     double worst[2] = {0};
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+    for (size_t i = 0; i < (golden_short() ? 1 : sizeof(parts) / sizeof(parts[0])); i++) {
         double exact =
             run_parts(model, &reference, MOXIE_KV_F32, parts[i], golden_device()->nmse / 100, 1e-4);
         double half = run_parts(model, &reference, MOXIE_KV_F16, parts[i], HALF_NMSE, 1e-2);

@@ -278,7 +278,7 @@ def gguf_parts(raw):
 
 def main():
     program = pathlib.Path(sys.argv[1]).resolve()
-    for target in ("moxie", "gguf", "safetensors", "config", "imatrix", "tokenizer", "template"):
+    for target in ("moxie", "gguf", "safetensors", "config", "imatrix", "tokenizer", "template", "quant"):
         (SEEDS / target).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         for family in (qwen3moe, qwen2moe, llama, deepseek, gptoss):
@@ -291,6 +291,9 @@ def main():
     (SEEDS / "gguf" / "vocabulary.gguf").write_bytes(gguf_vocabulary())
     (SEEDS / "tokenizer" / "sentencepiece.tokenizer").write_text(json.dumps(sentencepiece()))
     (SEEDS / "tokenizer" / "golden.tokenizer").write_bytes((GOLDEN / "golden_tokenizer.json").read_bytes())
+    numbers = random.Random(4)
+    (SEEDS / "quant" / "normal.quant").write_bytes(struct.pack("<256f", *(numbers.gauss(0, 1) for _ in range(256))) +
+                                                   struct.pack("<256f", *(numbers.random() for _ in range(256))))
     (SEEDS / "template" / "many.template").write_text(TEMPLATE)
     for path in sorted(GOLDEN.glob("*.json")):
         config = json.loads(path.read_text()).get("config")

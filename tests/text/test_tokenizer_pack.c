@@ -72,7 +72,7 @@ Test(pack, unsupported_parts_are_named)
     refuse(POST, "\"post_processor\":{\"type\":\"BertProcessing\"}", "BertProcessing");
     refuse(DECODER, "\"decoder\":{\"type\":\"Metaspace\"}", "Metaspace");
     refuse(DECODER, "\"decoder\":null", "decoder");
-    refuse("\"type\":\"BPE\"", "\"type\":\"Unigram\"", "Unigram");
+    refuse("\"type\":\"BPE\"", "\"type\":\"WordPiece\"", "WordPiece");
     refuse("\"type\":\"BPE\"", "\"type\":\"WordPiece\"", "WordPiece");
     refuse("\"type\":\"BPE\"", "\"type\":[]", "not supported");
     refuse("\"ignore_merges\":true", "\"byte_fallback\":true", "byte_fallback");

@@ -144,8 +144,10 @@ Test(section, damage_is_named)
     const struct tokenizer_section *header = fixture.section;
     expect_refused(&fixture, AT(magic), 0, 4, "MTOK");
     expect_refused(&fixture, AT(version), 2, 4, "version 2");
-    expect_refused(&fixture, AT(model), TOKENIZER_SECTION_UNIGRAM, 4, "kind 2");
+    expect_refused(&fixture, AT(model), 3, 4, "kind 3");
+    expect_refused(&fixture, AT(model), TOKENIZER_SECTION_UNIGRAM, 4, "kind 2 with alphabet 1");
     expect_refused(&fixture, AT(alphabet), 3, 4, "alphabet 3");
+    expect_refused(&fixture, AT(flags), TOKENIZER_SECTION_SINGLE_SUMS, 4, "0x8");
     expect_refused(&fixture, AT(flags), 1u << 30, 4, "0x40000000");
     expect_refused(&fixture, AT(bos), 10, 4, "BOS");
     expect_refused(&fixture, AT(eos), 10, 4, "EOS");
@@ -173,7 +175,9 @@ Test(section, damage_is_named)
     expect_refused(&fixture, header->raw_matches.offset + 4, 0, 4, "empty");
     expect_refused(&fixture, header->raw_matches.offset + 8, 10, 4, "added token");
     expect_refused(&fixture, header->pre_tokenizer.offset, 9, 4, "kind 9");
-    expect_refused(&fixture, header->normalizer.offset, 4, 4, "kind 4");
+    expect_refused(&fixture, header->normalizer.offset, 7, 4, "kind 7");
+    expect_refused(&fixture, header->normalizer.offset, TOKENIZER_SECTION_CHARSMAP, 4, "map");
+    expect_refused(&fixture, header->normalizer.offset, TOKENIZER_SECTION_RUNS, 4, "empty text");
     expect_refused(&fixture, header->decoder.offset, 3, 4, "kind 3");
     expect_refused(&fixture, header->pre_tokenizer.offset + 12, 1, 4, "pattern");
     expect_refused(&fixture, header->normalizer.offset, TOKENIZER_SECTION_REPLACE, 4, "empty text");
@@ -201,7 +205,8 @@ Test(section, merges_by_rank)
     struct tokenizer_part_token tokens[] = {{"a", 1, 1},  {"b", 1, 1},  {"c", 1, 1},
                                             {"ab", 2, 1}, {"bc", 2, 1}, {"aa", 2, 1}};
     struct tokenizer_part_merge merges[] = {{0, 1, 0, 3}, {1, 2, 1, 4}, {0, 0, 3, 5}, {0, 1, 2, 3}};
-    struct tokenizer_parts parts = {.alphabet = TOKENIZER_SECTION_BYTES,
+    struct tokenizer_parts parts = {.model = TOKENIZER_SECTION_BPE,
+                                    .alphabet = TOKENIZER_SECTION_BYTES,
                                     .bos = TOKEN_NONE,
                                     .eos = TOKEN_NONE,
                                     .unk = TOKEN_NONE,

@@ -182,11 +182,12 @@ Test(render, vocabularies)
 Test(render, one_sentence_each)
 {
     const char *talk = file("m.json", TALK);
-    expect_sentence(run_moxie(NULL, "render -m /nonexistent.json"), "/nonexistent.json|opened");
+    expect_sentence(run_moxie(NULL, "render -m /nonexistent.json"),
+                    "/nonexistent.json|could not be read");
     expect_sentence(run_moxie(NULL, "render -m /"), "/|directory");
     expect_sentence(run_moxie(NULL, "render /nonexistent.moxie -m '%s'", talk), "/nonexistent");
     expect_sentence(run_moxie(NULL, "render --template /nonexistent -m '%s'", talk),
-                    "/nonexistent|opened");
+                    "/nonexistent|could not be read");
     expect_sentence(run_moxie("[{\"role\": 1}]", "render -m -"), "standard input|message 1|role");
     expect_sentence(run_moxie(NULL, "render -m '%s'", file("bad.json", "[{]")),
                     "bad.json|not valid JSON|line 1");
