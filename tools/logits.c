@@ -10,7 +10,7 @@
 
 struct logits {
     struct engine_flags engine;
-    bool all, routes, json;
+    bool all, routes;
     const char *ids;
 };
 
@@ -158,7 +158,6 @@ int tool_logits(int argc, char **argv)
          "one list per position instead of the last only"},
         {"--routes", NULL, OPTION_FLAG, &l.routes, NULL,
          "add the chosen experts and their weights per layer and position"},
-        {"--json", NULL, OPTION_FLAG, &l.json, NULL, "as JSON (the only form there is)"},
         DEVICE_OPTIONS(&l.engine),
         SESSION_OPTIONS(&l.engine),
         {0}};

@@ -12,6 +12,7 @@
 #include "engine/text/chat_messages.h"
 #include "engine/text/chat_template_internal.h"
 #include "tests/check.h"
+#include "tests/text/template_file.h"
 
 /* 15 January 2026, 12:34:56, as in the generator */
 static const struct tm fixed_time = {.tm_year = 126,
@@ -24,24 +25,6 @@ static const struct tm fixed_time = {.tm_year = 126,
                                      .tm_yday = 14};
 
 /* ---- against transformers ----------------------------------------------------------------- */
-
-/* The text of a template file, or of the model in a folder; free it. NULL if it is not there. */
-static char *load_template(const char *name)
-{
-    size_t n = strlen(name);
-    if (n > 6 && strcmp(name + n - 6, ".jinja") == 0) {
-        const char *path = check_shared_path(name);
-        return path ? check_read_file(path, NULL) : NULL;
-    }
-    char file[256];
-    snprintf(file, sizeof(file), "%s/tokenizer_config.json", name);
-    const char *path = check_shared_path(file);
-    json_t *config = path ? json_load_file(path, 0, NULL) : NULL;
-    const char *text = json_string_value(json_object_get(config, "chat_template"));
-    char *copy = text ? strdup(text) : NULL;
-    json_decref(config);
-    return copy;
-}
 
 static char *dump(const json_t *value)
 {
@@ -134,7 +117,7 @@ Test(chat_messages, renders_every_conversation_as_transformers)
     cr_assert_geq(json_object_size(conversations), 50);
     json_object_foreach(json_object_get(file, "expected"), name, expected)
     {
-        char *source = load_template(name);
+        char *source = template_file_read(name);
         if (source) {
             n += check_template(name, source, expected, conversations);
             templates++;

@@ -11,6 +11,7 @@
 
 #include "engine/text/chat_template_internal.h"
 #include "tests/check.h"
+#include "tests/text/template_file.h"
 
 static const struct tm fixed_time = {.tm_year = 126,
                                      .tm_mon = 0,
@@ -26,24 +27,6 @@ static json_t *load_expected(void)
     json_t *file = json_load_file(check_source_path("tests/text/chat_template_real.json"), 0, NULL);
     cr_assert(file);
     return file;
-}
-
-/* The text of a template file, or of the model in a folder; free it. NULL if it is not there. */
-static char *load_template(const char *name)
-{
-    size_t n = strlen(name);
-    if (n > 6 && strcmp(name + n - 6, ".jinja") == 0) {
-        const char *path = check_shared_path(name);
-        return path ? check_read_file(path, NULL) : NULL;
-    }
-    char file[256];
-    snprintf(file, sizeof(file), "%s/tokenizer_config.json", name);
-    const char *path = check_shared_path(file);
-    json_t *config = path ? json_load_file(path, 0, NULL) : NULL;
-    const char *text = json_string_value(json_object_get(config, "chat_template"));
-    char *copy = text ? strdup(text) : NULL;
-    json_decref(config);
-    return copy;
 }
 
 /* ---- against Jinja ------------------------------------------------------------------------ */
@@ -112,7 +95,7 @@ Test(chat_template_real, renders_every_conversation_as_jinja)
     size_t n = 0;
     json_object_foreach(json_object_get(file, "expected"), name, results)
     {
-        char *source = load_template(name);
+        char *source = template_file_read(name);
         if (source) {
             check_template(name, source, results, json_object_get(file, "conversations"));
             n++;
@@ -278,7 +261,7 @@ Test(chat_template_real, golden_texts)
 {
     size_t n = 0, count = sizeof(golden) / sizeof(golden[0]);
     for (size_t i = 0; i < count; i++) {
-        char *source = load_template(golden[i].name);
+        char *source = template_file_read(golden[i].name);
         if (source) {
             check_golden(i, source);
             n++;
@@ -320,7 +303,7 @@ Test(chat_template_real, every_truncation_ends_well)
     size_t n = 0;
     json_object_foreach(json_object_get(file, "expected"), name, results)
     {
-        char *source = load_template(name);
+        char *source = template_file_read(name);
         for (size_t bytes = 0; source && bytes < strlen(source); bytes++) {
             try_source(source, bytes, variables);
             n++;
@@ -376,7 +359,7 @@ Test(chat_template_real, damaged_templates_end_well)
     variables = json_object_get(json_object_get(file, "conversations"), "tool call");
     json_object_foreach(json_object_get(file, "expected"), name, results)
     {
-        char *whole = load_template(name);
+        char *whole = template_file_read(name);
         for (int round = 0; whole && round < 200; round++) {
             char *source = strdup(whole);
             try_source(source, damage(&random, source, strlen(source)), variables);

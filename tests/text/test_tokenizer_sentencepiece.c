@@ -25,34 +25,11 @@ static json_t *load_vectors(void)
     return root;
 }
 
-/* One program's ids of all strings. */
-static void compare(const char *program, const struct tokenizer_fixture *fixture, uint32_t flags)
-{
-    json_t *root = load_vectors(), *text;
-    size_t i;
-    json_array_foreach(json_object_get(root, "strings"), i, text)
-    {
-        const json_t *wanted = json_array_get(json_object_get(root, program), i);
-        struct token_list list = {0};
-        struct error err = {0};
-        cr_assert(tokenizer_encode(fixture->tokenizer, json_string_value(text),
-                                   json_string_length(text), flags, &list, &err),
-                  "%s", err.text);
-        bool same = json_is_array(wanted) && list.count == json_array_size(wanted);
-        for (size_t k = 0; same && k < list.count; k++) {
-            same = list.ids[k] == json_integer_value(json_array_get(wanted, k));
-        }
-        cr_expect(same, "%s: string %zu \"%s\"", program, i, json_string_value(text));
-        token_list_free(&list);
-    }
-    json_decref(root);
-}
-
 Test(vectors, llama_cpp)
 {
     struct tokenizer_fixture fixture = {0};
     open_gguf(&fixture, "tests/text/sentencepiece.gguf");
-    compare("llama_cpp", &fixture, TOKENIZER_PARSE_SPECIAL);
+    tokenizer_fixture_compare(&fixture, "sentencepiece.json", "llama_cpp", TOKENIZER_PARSE_SPECIAL);
     tokenizer_fixture_free(&fixture);
 }
 
@@ -60,8 +37,9 @@ Test(vectors, huggingface)
 {
     struct tokenizer_fixture fixture = {0};
     tokenizer_fixture_named(&fixture, "sentencepiece");
-    compare("huggingface", &fixture, TOKENIZER_PARSE_SPECIAL | TOKENIZER_ADD_SPECIAL);
-    compare("sentencepiece", &fixture, 0);
+    tokenizer_fixture_compare(&fixture, "sentencepiece.json", "huggingface",
+                              TOKENIZER_PARSE_SPECIAL | TOKENIZER_ADD_SPECIAL);
+    tokenizer_fixture_compare(&fixture, "sentencepiece.json", "sentencepiece", 0);
     tokenizer_fixture_free(&fixture);
 }
 
@@ -69,7 +47,7 @@ Test(vectors, unused_pieces)
 {
     struct tokenizer_fixture fixture = {0};
     open_gguf(&fixture, "tests/text/sentencepiece_unused.gguf");
-    compare("unused", &fixture, 0);
+    tokenizer_fixture_compare(&fixture, "sentencepiece.json", "unused", 0);
     tokenizer_fixture_free(&fixture);
 }
 

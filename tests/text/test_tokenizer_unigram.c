@@ -44,40 +44,12 @@ static void open_model(struct tokenizer_fixture *fixture, const char *name)
     cr_assert(fixture->tokenizer, "%s", err.text);
 }
 
-/* Compares with the ids of all strings of unigram.json. */
-static void compare(const char *name, const struct tokenizer_fixture *fixture, uint32_t flags)
-{
-    json_error_t where;
-    json_t *root =
-        json_load_file(check_source_path("tests/text/unigram.json"), JSON_ALLOW_NUL, &where);
-    cr_assert(root, "%s", where.text);
-    size_t i, compared = 0;
-    json_t *text;
-    json_array_foreach(json_object_get(root, "strings"), i, text)
-    {
-        const json_t *wanted = json_array_get(json_object_get(root, name), i);
-        struct token_list list = {0};
-        struct error err = {0};
-        cr_assert(tokenizer_encode(fixture->tokenizer, json_string_value(text),
-                                   json_string_length(text), flags, &list, &err),
-                  "%s", err.text);
-        bool same = json_is_array(wanted) && list.count == json_array_size(wanted);
-        for (size_t k = 0; same && k < list.count; k++) {
-            same = list.ids[k] == json_integer_value(json_array_get(wanted, k));
-        }
-        cr_expect(same, "%s: string %zu \"%s\"", name, i, json_string_value(text));
-        token_list_free(&list);
-        compared++;
-    }
-    cr_expect(compared > 300);
-    json_decref(root);
-}
-
 Test(vectors, huggingface)
 {
     struct tokenizer_fixture fixture = {0};
     tokenizer_fixture_named(&fixture, "unigram");
-    compare("huggingface", &fixture, TOKENIZER_PARSE_SPECIAL | TOKENIZER_ADD_SPECIAL);
+    tokenizer_fixture_compare(&fixture, "unigram.json", "huggingface",
+                              TOKENIZER_PARSE_SPECIAL | TOKENIZER_ADD_SPECIAL);
     tokenizer_fixture_free(&fixture);
 }
 
@@ -87,7 +59,7 @@ Test(vectors, sentencepiece)
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         struct tokenizer_fixture fixture = {0};
         open_model(&fixture, names[i]);
-        compare(names[i], &fixture, 0);
+        tokenizer_fixture_compare(&fixture, "unigram.json", names[i], 0);
         tokenizer_fixture_free(&fixture);
     }
 }
@@ -99,7 +71,7 @@ Test(vectors, gguf)
     cr_assert(
         tokenizer_fixture_gguf(&fixture, check_source_path("tests/text/unigram_t5.gguf"), &err),
         "%s", err.text);
-    compare("unigram_t5", &fixture, 0);
+    tokenizer_fixture_compare(&fixture, "unigram.json", "unigram_t5", 0);
     struct token_list list = {0};
     cr_assert(tokenizer_encode(fixture.tokenizer, "", 0, TOKENIZER_ADD_SPECIAL, &list, &err));
     cr_expect(list.count == 1 && list.ids[0] == 1);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <criterion/criterion.h>
+#include <jansson.h>
 
 #include "engine/text/tokenizer_gguf.h"
 #include "engine/text/tokenizer_pack.h"
@@ -123,4 +124,31 @@ const char *tokenizer_fixture_refused(const char *const files[])
     cr_assert_null(section);
     cr_assert(strlen(err.text) > 20 && !strchr(err.text, '\n'), "a sentence: %s", err.text);
     return err.text;
+}
+
+void tokenizer_fixture_compare(const struct tokenizer_fixture *fixture, const char *file,
+                               const char *program, uint32_t flags)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "tests/text/%s", file);
+    json_t *root = json_load_file(check_source_path(path), JSON_ALLOW_NUL, NULL), *text;
+    const json_t *strings = json_object_get(root, "strings");
+    cr_assert_geq(json_array_size(strings), 250, "%s", file);
+    size_t i;
+    json_array_foreach(strings, i, text)
+    {
+        const json_t *wanted = json_array_get(json_object_get(root, program), i);
+        struct token_list list = {0};
+        struct error err = {0};
+        cr_assert(tokenizer_encode(fixture->tokenizer, json_string_value(text),
+                                   json_string_length(text), flags, &list, &err),
+                  "%s", err.text);
+        bool same = json_is_array(wanted) && list.count == json_array_size(wanted);
+        for (size_t k = 0; same && k < list.count; k++) {
+            same = list.ids[k] == json_integer_value(json_array_get(wanted, k));
+        }
+        cr_expect(same, "%s: string %zu \"%s\"", program, i, json_string_value(text));
+        token_list_free(&list);
+    }
+    json_decref(root);
 }

@@ -20,6 +20,11 @@ bool tokenizer_fixture_named(struct tokenizer_fixture *fixture, const char *name
 bool tokenizer_fixture_gguf(struct tokenizer_fixture *fixture, const char *path, struct error *err);
 void tokenizer_fixture_free(struct tokenizer_fixture *fixture);
 
+/* Fails the test unless the ids of all "strings" of a file of vectors (tests/text/<file>) are those
+ * that the file has under `program`. */
+void tokenizer_fixture_compare(const struct tokenizer_fixture *fixture, const char *file,
+                               const char *program, uint32_t flags);
+
 /* The error of packing such a tokenizer.json (files: name, content, ..., NULL). Fails the test if
  * packing works. Valid until the next call. */
 const char *tokenizer_fixture_refused(const char *const files[]);

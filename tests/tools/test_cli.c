@@ -203,13 +203,13 @@ Test(cli, tokenize_both_ways)
 
 Test(cli, logits_and_routes)
 {
-    const struct program_run *run = run_moxie(NULL, "logits --ids 1,2,3 --json --device cpu");
+    const struct program_run *run = run_moxie(NULL, "logits --ids 1,2,3 --device cpu");
     json_t *last = json_loads(run->out, 0, NULL);
     cr_assert_not_null(last, "%s", run->err);
     json_t *logits = json_object_get(last, "logits");
     cr_expect_eq(json_array_size(logits), 2048);
-    json_t *all = json_loads(
-        run_moxie(NULL, "logits --ids 1,2,3 --all --routes --json --device cpu")->out, 0, NULL);
+    json_t *all =
+        json_loads(run_moxie(NULL, "logits --ids 1,2,3 --all --routes --device cpu")->out, 0, NULL);
     json_t *rows = json_object_get(all, "logits");
     cr_assert_eq(json_array_size(rows), 3);
     for (size_t i = 0; i < 2048; i++) {

@@ -87,8 +87,7 @@ Test(complete, json_is_the_text_token_by_token)
 /* The same numbers as `moxie logits`. */
 Test(complete, probabilities_are_the_softmax_of_the_logits)
 {
-    json_t *all =
-        json_loads(run_moxie(NULL, "logits --ids 1,2,3 --json --device cpu")->out, 0, NULL);
+    json_t *all = json_loads(run_moxie(NULL, "logits --ids 1,2,3 --device cpu")->out, 0, NULL);
     json_t *logits = json_object_get(all, "logits");
     double sum = 0, largest = -INFINITY;
     size_t n = json_array_size(logits), best = 0;
