@@ -8,8 +8,8 @@
 
 #include "engine/model/arch.h"
 #include "engine/model/hparams_gguf.h"
+#include "engine/text/chat_template_file.h"
 #include "engine/text/json_file.h"
-#include "engine/text/tokenizer_pack.h"
 #include "format/gguf.h"
 #include "format/model_file.h"
 
@@ -45,14 +45,18 @@ static bool open_folder(struct source_template *found, const char *folder, struc
 static bool open_gguf(struct source_template *found, const char *path, struct error *err)
 {
     struct gguf gguf;
-    const char *text;
-    uint64_t bytes;
+    struct chat_template_pair pair = {0};
+    uint64_t plain_bytes = 0, tool_use_bytes = 0;
     if (!gguf_open(&gguf, path, err)) {
         return false;
     }
     found->architecture = name_of(hparams_find_gguf_arch(&gguf, NULL));
-    bool ok = !gguf_value_string(gguf_find_pair(&gguf, "tokenizer.chat_template"), &text, &bytes) ||
-              keep(found, text, bytes, err);
+    gguf_value_string(gguf_find_pair(&gguf, "tokenizer.chat_template"), &pair.plain, &plain_bytes);
+    gguf_value_string(gguf_find_pair(&gguf, "tokenizer.chat_template.tool_use"), &pair.tool_use,
+                      &tool_use_bytes);
+    pair.plain_bytes = (size_t)plain_bytes;
+    pair.tool_use_bytes = (size_t)tool_use_bytes;
+    bool ok = chat_template_join(&pair, &found->text, &found->bytes, err);
     gguf_close(&gguf);
     return ok;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/model/source_gguf.h"
+#include "engine/text/chat_template_file.h"
 #include "engine/text/tokenizer.h"
 #include "engine/text/tokenizer_gguf.h"
 #include "engine/text/tokenizer_pack.h"
@@ -39,10 +40,33 @@ static bool attach_folder(struct source *source, struct error *err)
     return true;
 }
 
+/* The template for tools of a GGUF file that has one beside the other. */
+static bool attach_gguf_templates(struct source *source, const struct gguf *gguf, struct error *err)
+{
+    struct chat_template_pair pair = {source->chat_template, NULL,
+                                      (size_t)source->chat_template_bytes, 0};
+    uint64_t bytes;
+    if (source->owned_chat_template ||
+        !gguf_value_string(gguf_find_pair(gguf, "tokenizer.chat_template.tool_use"), &pair.tool_use,
+                           &bytes)) {
+        return true;
+    }
+    pair.tool_use_bytes = (size_t)bytes;
+    if (!chat_template_join(&pair, &source->owned_chat_template, &source->chat_template_bytes,
+                            err)) {
+        return false;
+    }
+    source->chat_template = source->owned_chat_template;
+    return true;
+}
+
 static bool attach_gguf(struct source *source, struct error *err)
 {
     const struct gguf *gguf = source_gguf_file(source);
     void *section = NULL;
+    if (!attach_gguf_templates(source, gguf, err)) {
+        return false;
+    }
     if (!tokenizer_gguf_has(gguf)) {
         return true;
     }

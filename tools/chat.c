@@ -245,7 +245,8 @@ int tool_chat(int argc, char **argv)
     const struct option options[] = {
         {"--system", "-s", OPTION_TEXT, &system, "TEXT", "what the model is told before it all"},
         {"--think", NULL, OPTION_TEXT, &think, "MODE",
-         "reasoning of the model: show, hide or off (default show)"},
+         "reasoning of the model: show (default), hide, or off: ask the chat template for none "
+         "(gpt-oss, which always reasons: for little) and hide what comes"},
         {"-n", "--predict", OPTION_LIMIT, &chat.limit, "N",
          "most tokens of an answer (default -1: until the model stops)"},
         {"--slide", NULL, OPTION_FLAG, &chat.slide, NULL,

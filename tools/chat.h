@@ -24,6 +24,8 @@ struct chat {
     uint32_t limit;
     bool slide;
     enum think_mode think;
+    const char
+        *no_thinking; /* variables for THINK_OFF, as the template knows them; NULL: the usual */
     struct generation generation;
     struct chat_history history;
     bool on_terminal; /* questions come from a person */

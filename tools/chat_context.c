@@ -13,6 +13,9 @@
  * Granite the second. A template does not see what it does not ask for. */
 #define NO_THINKING "{\"enable_thinking\": false, \"thinking\": false}"
 #define THINKING "{\"enable_thinking\": true, \"thinking\": true}"
+/* gpt-oss takes any word for its effort and knows low, medium and high; Hy3 refuses what is not
+ * no_think, low or high. */
+#define EFFORT(word) "{\"reasoning_effort\": \"" word "\"}"
 
 static bool render_tokens(struct chat *chat, const struct chat_history *history, bool open,
                           const char *variables, uint32_t **ids, size_t *n, struct moxie_error *err)
@@ -34,8 +37,9 @@ static bool render_tokens(struct chat *chat, const struct chat_history *history,
 bool chat_tokens(struct chat *chat, const struct chat_history *history, bool open, uint32_t **ids,
                  size_t *n, struct moxie_error *err)
 {
-    const char *variables = chat->think == THINK_OFF ? NO_THINKING : NULL;
-    return render_tokens(chat, history, open, variables, ids, n, err);
+    const char *variables = chat->no_thinking ? chat->no_thinking : NO_THINKING;
+    return render_tokens(chat, history, open, chat->think == THINK_OFF ? variables : NULL, ids, n,
+                         err);
 }
 
 /* Special tokens have bytes only when they are asked for. */
@@ -101,18 +105,50 @@ void chat_learn_system(struct chat *chat)
     chat_history_free(&history);
 }
 
-/* Whether the switch changes what a question becomes; off may be the default. */
-static bool has_switch(struct chat *chat, const struct chat_history *question)
+/* Whether a question becomes something else with one set of variables than with the other; off may
+ * be the default. */
+static bool has_switch(struct chat *chat, const struct chat_history *question, const char *on,
+                       const char *off)
 {
-    uint32_t *on = NULL, *off = NULL;
+    uint32_t *ids_on = NULL, *ids_off = NULL;
     size_t n_on, n_off;
     struct moxie_error err;
-    bool same = render_tokens(chat, question, true, THINKING, &on, &n_on, &err) &&
-                render_tokens(chat, question, true, NO_THINKING, &off, &n_off, &err) &&
-                n_on == n_off && memcmp(on, off, n_on * sizeof(*on)) == 0;
-    moxie_free(on);
-    moxie_free(off);
-    return !same;
+    bool differ = render_tokens(chat, question, true, on, &ids_on, &n_on, &err) &&
+                  render_tokens(chat, question, true, off, &ids_off, &n_off, &err) &&
+                  (n_on != n_off || memcmp(ids_on, ids_off, n_on * sizeof(*ids_on)) != 0);
+    moxie_free(ids_on);
+    moxie_free(ids_off);
+    return differ;
+}
+
+static bool renders(struct chat *chat, const struct chat_history *question, const char *variables)
+{
+    uint32_t *ids = NULL;
+    size_t n;
+    struct moxie_error err;
+    bool ok = render_tokens(chat, question, true, variables, &ids, &n, &err);
+    moxie_free(ids);
+    return ok;
+}
+
+/* Finds what turns reasoning off, or down, and tells if that is less than was asked for. */
+static void learn_switch(struct chat *chat, const struct chat_history *question)
+{
+    const char *high = EFFORT("high");
+    bool any_word = renders(chat, question, EFFORT("-"));
+    const char *least = any_word ? EFFORT("low") : EFFORT("no_think");
+    if (has_switch(chat, question, THINKING, NO_THINKING) || !renders(chat, question, NULL)) {
+        chat->no_thinking = NO_THINKING;
+    } else if (has_switch(chat, question, high, least)) {
+        chat->no_thinking = least;
+        if (any_word) {
+            fprintf(stderr, "(the chat template can ask for less reasoning, not for none: what "
+                            "comes is hidden)\n");
+        }
+    } else {
+        fprintf(stderr, "(the chat template has no switch for reasoning: if the model reasons, "
+                        "that is only hidden)\n");
+    }
 }
 
 void chat_learn_template(struct chat *chat)
@@ -124,9 +160,8 @@ void chat_learn_template(struct chat *chat)
                 family);
     }
     if (chat_history_add(&turn, CHAT_USER, "a", NULL)) {
-        if (chat->think == THINK_OFF && !has_switch(chat, &turn)) {
-            fprintf(stderr, "(the chat template has no switch for reasoning: if the model reasons, "
-                            "that is only hidden)\n");
+        if (chat->think == THINK_OFF) {
+            learn_switch(chat, &turn);
         }
         if (chat_history_add(&turn, CHAT_ASSISTANT, "a", NULL)) {
             learn_end_of_turn(chat, &turn);
@@ -159,25 +194,32 @@ static bool prompt_tokens(struct chat *chat, const struct chat_history *history,
     return *ids != NULL;
 }
 
-/* Whether it helps to drop turns: what stays in the end, the system message, the last question and
- * the answer so far, must fit. */
+/* Whether it helps to drop turns: what stays in the end, the system message, the last question with
+ * what tools said to it and the answer so far, must fit. */
 static bool would_fit(struct chat *chat, size_t n_answer, bool *fits, struct moxie_error *err)
 {
-    struct chat_history *history = &chat->history;
-    struct chat_message least[2];
-    struct chat_history rest = {.messages = least};
+    const struct chat_history *history = &chat->history;
+    size_t question = chat_history_last_question(history);
+    struct chat_history rest = {.messages = calloc(history->n + 1, sizeof(*rest.messages))};
     uint32_t *ids;
     size_t n;
-    if (chat_history_system(history)) {
-        least[rest.n++] = history->messages[0];
-    }
-    least[rest.n++] = history->messages[history->n - 1];
-    if (!chat_tokens(chat, &rest, true, &ids, &n, err)) {
+    if (!rest.messages) {
+        snprintf(err->text, sizeof(err->text), "not enough memory for the conversation");
         return false;
     }
-    moxie_free(ids);
-    *fits = n + n_answer <= moxie_context(chat->generation.session);
-    return true;
+    if (chat_history_system(history)) {
+        rest.messages[rest.n++] = history->messages[0];
+    }
+    for (size_t i = question; i < history->n; i++) {
+        rest.messages[rest.n++] = history->messages[i];
+    }
+    bool ok = chat_tokens(chat, &rest, true, &ids, &n, err);
+    free(rest.messages); /* what they point to is the history's */
+    if (ok) {
+        moxie_free(ids);
+        *fits = n + n_answer <= moxie_context(chat->generation.session);
+    }
+    return ok;
 }
 
 bool chat_fit(struct chat *chat, const uint32_t *answer, size_t n_answer, uint32_t **ids, size_t *n,

@@ -94,29 +94,69 @@ static bool read_text(const char *path, struct text_buffer *text, struct moxie_e
                                       : "cannot be read");
 }
 
-/* The message at position `at` of the list, whose predecessor is the last of the history. */
-static bool add_from_json(struct chat_history *history, const json_t *object, size_t at,
-                          const char *path, struct moxie_error *err)
+/* A call of tools, or what one answered. */
+static bool is_whole(const json_t *object, const char *role)
 {
-    const char *role = json_string_value(json_object_get(object, "role"));
+    return role && (strcmp(role, "tool") == 0 ||
+                    (strcmp(role, "assistant") == 0 &&
+                     json_array_size(json_object_get(object, "tool_calls")) > 0));
+}
+
+/* What may not follow the last message: NULL if this role may. */
+static const char *out_of_turn(const struct chat_history *history, const char *role)
+{
+    const struct chat_message *last = history->n ? &history->messages[history->n - 1]
+                                                 : &(struct chat_message){.role = CHAT_SYSTEM};
+    bool is_tool = strcmp(role, "tool") == 0, is_answer = strcmp(role, "assistant") == 0;
+    if (last->role == CHAT_ASSISTANT && last->whole) {
+        return is_tool ? NULL : "must be of the tool that was called";
+    }
+    if (last->role == CHAT_TOOL) {
+        return is_tool || is_answer ? NULL
+                                    : "must be of the assistant or a tool: the question has no "
+                                      "answer yet";
+    }
+    if (last->role == CHAT_USER) {
+        return is_answer ? NULL : "must be of the assistant: questions and answers take turns";
+    }
+    return strcmp(role, "user") == 0 ? NULL
+                                     : "must be of the user: questions and answers take turns";
+}
+
+static const char *add_message(struct chat_history *history, json_t *object, enum chat_role role)
+{
     const char *content = json_string_value(json_object_get(object, "content"));
     const json_t *thought = json_object_get(object, "reasoning_content");
-    const char *what = NULL;
-    enum chat_role expected = history->n == 0 || history->messages[history->n - 1].role != CHAT_USER
-                                  ? CHAT_USER
-                                  : CHAT_ASSISTANT;
-    if (at == 0 && role && strcmp(role, "system") == 0) {
-        expected = CHAT_SYSTEM;
+    if (!content) {
+        return "must have a \"role\" and a \"content\" that are texts";
     }
-    if (!json_is_object(object) || !role || !content) {
-        what = "must have a \"role\" and a \"content\" that are texts";
-    } else if (thought && !json_is_null(thought) && !json_is_string(thought)) {
-        what = "has a \"reasoning_content\" that is no text";
-    } else if (strcmp(role, chat_role_name(expected)) != 0) {
-        what = expected == CHAT_USER ? "must be of the user: questions and answers take turns"
-                                     : "must be of the assistant: questions and answers take turns";
-    } else if (!chat_history_add(history, expected, content, json_string_value(thought))) {
-        what = "is too much for the memory";
+    if (thought && !json_is_null(thought) && !json_is_string(thought)) {
+        return "has a \"reasoning_content\" that is no text";
+    }
+    return chat_history_add(history, role, content, json_string_value(thought))
+               ? NULL
+               : "is too much for the memory";
+}
+
+/* The message at position `at` of the list, whose predecessor is the last of the history. */
+static bool add_from_json(struct chat_history *history, json_t *object, size_t at, const char *path,
+                          struct moxie_error *err)
+{
+    const char *role = json_string_value(json_object_get(object, "role"));
+    bool whole = is_whole(object, role);
+    bool is_system = role && at == 0 && strcmp(role, "system") == 0;
+    const char *what = !json_is_object(object) || !role
+                           ? "must have a \"role\" and a \"content\" that are texts"
+                       : is_system ? NULL
+                                   : out_of_turn(history, role);
+    if (!what && whole) {
+        enum chat_role kind = strcmp(role, "tool") == 0 ? CHAT_TOOL : CHAT_ASSISTANT;
+        what = chat_history_add_whole(history, kind, object) ? NULL : "is too much for the memory";
+    } else if (!what) {
+        what = add_message(history, object,
+                           is_system                   ? CHAT_SYSTEM
+                           : strcmp(role, "user") == 0 ? CHAT_USER
+                                                       : CHAT_ASSISTANT);
     }
     if (what) {
         snprintf(err->text, sizeof(err->text), "%.300s: message %zu %s", path, at + 1, what);
@@ -128,7 +168,7 @@ static bool from_json(struct chat_history *history, const json_t *list, const ch
                       struct moxie_error *err)
 {
     size_t at;
-    const json_t *object;
+    json_t *object;
     if (!json_is_array(list)) {
         return fail(err, path, "is not a conversation: a JSON list of messages is expected");
     }
@@ -138,7 +178,8 @@ static bool from_json(struct chat_history *history, const json_t *list, const ch
             return false;
         }
     }
-    return history->n == 0 || history->messages[history->n - 1].role != CHAT_USER ||
+    const struct chat_message *last = history->n ? &history->messages[history->n - 1] : NULL;
+    return !last || last->role == CHAT_SYSTEM || (last->role == CHAT_ASSISTANT && !last->whole) ||
            fail(err, path, "ends with a question that has no answer");
 }
 

@@ -5,6 +5,8 @@
 
 #include "engine/text/tokenizer_added.h"
 #include "engine/text/tokenizer_bpe.h"
+#include "engine/text/tokenizer_build.h"
+#include "engine/text/tokenizer_cache.h"
 #include "engine/text/tokenizer_normalize.h"
 #include "engine/text/tokenizer_regex.h"
 #include "engine/text/tokenizer_tables.h"
@@ -21,6 +23,7 @@ struct tokenizer {
     struct tokenizer_added raw, normalized;
     struct tokenizer_regex *patterns[TOKENIZER_SECTION_MAX_STEPS]; /* by pre-tokenizer step */
     struct tokenizer_unigram *unigram;                             /* NULL: BPE */
+    struct tokenizer_bpe_cuts cuts;
 };
 
 struct tokenizer *tokenizer_create(const void *section, uint64_t bytes, struct error *err)
@@ -48,6 +51,7 @@ struct tokenizer *tokenizer_create(const void *section, uint64_t bytes, struct e
         tokenizer_destroy(&tokenizer);
         return NULL;
     }
+    tokenizer_bpe_cuts_find(&tokenizer->cuts, tables);
     tokenizer_added_init(&tokenizer->raw, tables, tables->raw_matches);
     tokenizer_added_init(&tokenizer->normalized, tables, tables->normalized_matches);
     return tokenizer;
@@ -123,6 +127,7 @@ struct encoding {
     struct token_list *list;
     struct tokenizer_bpe bpe;
     struct tokenizer_unigram_lattice lattice;
+    struct tokenizer_cache *cache; /* or NULL */
     struct tokenizer_regex_search *search;
     struct unicode_buffer repaired, normalized, spare;
     const char *start; /* the whole text, then what normalisation makes of its start: or NULL */
@@ -208,6 +213,40 @@ static bool run_split(struct encoding *e, uint32_t step, const char *text, size_
            run_steps(e, step + 1, text + taken, bytes - taken);
 }
 
+/* The model's ids of a piece that is not empty. */
+static bool encode_piece(struct encoding *e, const char *piece, size_t bytes)
+{
+    const struct tokenizer_tables *tables = &e->tokenizer->tables;
+    const struct tokenizer_unigram *unigram = e->tokenizer->unigram;
+    size_t before = e->list->count;
+    bool found;
+    if (!tokenizer_cache_append(e->cache, piece, bytes, e->list, &found, e->err)) {
+        return false;
+    }
+    if (found) {
+        return true;
+    }
+    bool ok = unigram
+                  ? tokenizer_unigram_encode(unigram, &e->lattice, piece, bytes, e->list, e->err)
+                  : tokenizer_bpe_encode(&e->bpe, tables, piece, bytes, e->list, e->err);
+    if (ok) {
+        tokenizer_cache_add(e->cache, piece, bytes, e->list->ids + before, e->list->count - before);
+    }
+    return ok;
+}
+
+/* The same of a piece with words between marks. */
+static bool encode_words(struct encoding *e, const char *piece, size_t bytes)
+{
+    for (size_t n; bytes > 0; piece += n, bytes -= n) {
+        n = tokenizer_bpe_cut(&e->tokenizer->cuts, piece, bytes);
+        if (!encode_piece(e, piece, n)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Pre-tokenizer steps from `step` on, then the model. Recursion is as deep as there are steps. */
 static bool run_steps(struct encoding *e, uint32_t step, const char *text, size_t bytes)
 {
@@ -216,10 +255,7 @@ static bool run_steps(struct encoding *e, uint32_t step, const char *text, size_
         return true;
     }
     if (step == tables->pre_tokenizer.count) {
-        const struct tokenizer_unigram *unigram = e->tokenizer->unigram;
-        return unigram
-                   ? tokenizer_unigram_encode(unigram, &e->lattice, text, bytes, e->list, e->err)
-                   : tokenizer_bpe_encode(&e->bpe, tables, text, bytes, e->list, e->err);
+        return encode_words(e, text, bytes);
     }
     switch ((enum tokenizer_section_pre_tokenizer)tables->pre_tokenizer.at[step].kind) {
     case TOKENIZER_SECTION_SPLIT:
@@ -327,6 +363,8 @@ bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_
     size_t count = list->count;
     struct encoding e = {.tokenizer = tokenizer,
                          .parse_special = flags & TOKENIZER_PARSE_SPECIAL,
+                         .cache =
+                             bytes < TOKENIZER_CACHE_MIN_TEXT ? NULL : tokenizer_cache_create(),
                          .list = list,
                          .err = err};
     bool ok = encode(&e, text, bytes, flags);
@@ -335,6 +373,7 @@ bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_
     }
     tokenizer_bpe_free(&e.bpe);
     tokenizer_unigram_lattice_free(&e.lattice);
+    tokenizer_cache_destroy(&e.cache);
     tokenizer_regex_search_destroy(&e.search);
     unicode_buffer_free(&e.repaired);
     unicode_buffer_free(&e.normalized);
@@ -381,18 +420,61 @@ static size_t start_to_strip(const struct tokenizer_tables *tables, const char *
     return strip;
 }
 
+/* Whether a token stands for a byte, where symbols are characters. */
+static bool is_byte(const struct tokenizer *tokenizer, uint32_t id)
+{
+    const struct tokenizer_tables *tables = &tokenizer->tables;
+    uint32_t bytes;
+    const char *text = tokenizer_token_text(tokenizer, id, &bytes);
+    return tables->header->alphabet == TOKENIZER_SECTION_CHARACTERS && text &&
+           tables->tokens[id].raw_bytes == 1 && tokenizer_byte_token(text, bytes) >= 0;
+}
+
+/* A run of bytes that is not UTF-8 as a whole has a U+FFFD for each of them, as in Hugging Face's
+ * decoder ByteFallback. `begin` is where the run begins. */
+static bool end_run(struct unicode_buffer *raw, size_t begin, struct error *err)
+{
+    size_t n = raw->bytes - begin;
+    if (n == 0 || unicode_is_valid(raw->data + begin, n)) {
+        return true;
+    }
+    raw->bytes = begin;
+    for (size_t i = 0; i < n; i++) {
+        if (!unicode_buffer_append(raw, UNICODE_REPLACEMENT, UNICODE_REPLACEMENT_BYTES, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The bytes of all tokens, one after the other. */
+static bool join_tokens(const struct tokenizer *tokenizer, const uint32_t *ids, size_t count,
+                        struct unicode_buffer *raw, struct error *err)
+{
+    size_t run = 0;
+    bool in_run = false, ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        uint32_t n;
+        const char *part = tokenizer_token_bytes(tokenizer, ids[i], true, &n);
+        bool byte = is_byte(tokenizer, ids[i]);
+        if (byte && !in_run) {
+            run = raw->bytes;
+        } else if (!byte && in_run && n > 0) {
+            ok = end_run(raw, run, err);
+        }
+        in_run = byte || (in_run && n == 0);
+        ok = ok && unicode_buffer_append(raw, part, n, err);
+    }
+    return ok && (!in_run || end_run(raw, run, err));
+}
+
 bool tokenizer_decode(const struct tokenizer *tokenizer, const uint32_t *ids, size_t count,
                       char **text, size_t *bytes, struct error *err)
 {
     struct unicode_buffer raw = {0}, whole = {0};
-    bool ok = true;
-    for (size_t i = 0; ok && i < count; i++) {
-        uint32_t n;
-        const char *part = tokenizer_token_bytes(tokenizer, ids[i], true, &n);
-        ok = unicode_buffer_append(&raw, part, n, err);
-    }
-    ok = ok && unicode_repair(raw.data ? raw.data : "", raw.bytes, &whole, err) &&
-         unicode_buffer_reserve(&whole, 1, err);
+    bool ok = join_tokens(tokenizer, ids, count, &raw, err) &&
+              unicode_repair(raw.data ? raw.data : "", raw.bytes, &whole, err) &&
+              unicode_buffer_reserve(&whole, 1, err);
     unicode_buffer_free(&raw);
     if (!ok) {
         unicode_buffer_free(&whole);

@@ -57,8 +57,9 @@ const char *tokenizer_token_bytes(const struct tokenizer *tokenizer, uint32_t id
                                   uint32_t *bytes);
 
 /* The text of ids that do not continue another text: as tokenizer_token_bytes and a stream give it,
- * less the space that the tokenizer of some models puts at the start of every text. Special tokens
- * are shown. *text is allocated (free it), not terminated. */
+ * less the space that the tokenizer of some models puts at the start of every text; and where
+ * tokens stand for single bytes, each byte of a run of them that is not UTF-8 is a U+FFFD. Special
+ * tokens are shown. *text is allocated (free it), not terminated. */
 bool tokenizer_decode(const struct tokenizer *tokenizer, const uint32_t *ids, size_t count,
                       char **text, size_t *bytes, struct error *err);
 

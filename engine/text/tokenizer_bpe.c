@@ -2,8 +2,64 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/text/byte_map.h"
+#include "engine/text/tokenizer_build.h"
+
+#define MARK TOKENIZER_SPACE_MARK
+#define MARK_BYTES (sizeof(MARK) - 1)
+
+static bool begins_with_mark(const struct tokenizer_tables *tables, uint32_t id)
+{
+    const struct tokenizer_section_token *token = &tables->tokens[id];
+    return token->text_bytes >= MARK_BYTES &&
+           memcmp(tables->pool + token->text_offset, MARK, MARK_BYTES) == 0;
+}
+
+/* A left half that may follow any text: the unknown token, or one that stands for a byte. */
+static bool ends_like_anything(const struct tokenizer_tables *tables, uint32_t id)
+{
+    const struct tokenizer_section_token *token = &tables->tokens[id];
+    return id == tables->header->unk || token->text_bytes == 0 ||
+           tokenizer_byte_token(tables->pool + token->text_offset, token->text_bytes) >= 0;
+}
+
+void tokenizer_bpe_cuts_find(struct tokenizer_bpe_cuts *cuts, const struct tokenizer_tables *tables)
+{
+    const struct tokenizer_section *header = tables->header;
+    *cuts = (struct tokenizer_bpe_cuts){
+        .any = header->model == TOKENIZER_SECTION_BPE &&
+               header->alphabet == TOKENIZER_SECTION_CHARACTERS &&
+               !(header->flags & TOKENIZER_SECTION_IGNORE_MERGES) && tables->merge_starts &&
+               tokenizer_tables_find(tables, MARK, MARK_BYTES) != TOKENIZER_SECTION_NO_ID};
+    for (uint32_t left = 0; cuts->any && left < tables->n_tokens; left++) {
+        const struct tokenizer_section_token *token = &tables->tokens[left];
+        for (uint32_t i = tables->merge_starts[left]; i < tables->merge_starts[left + 1]; i++) {
+            if (!begins_with_mark(tables, tables->merges[i].right)) {
+                continue;
+            }
+            if (ends_like_anything(tables, left)) {
+                cuts->any = false;
+                break;
+            }
+            const char *end = tables->pool + token->text_offset + token->text_bytes;
+            cuts->joined[(uint8_t)end[-1]] = true;
+        }
+    }
+}
+
+size_t tokenizer_bpe_cut(const struct tokenizer_bpe_cuts *cuts, const char *piece, size_t bytes)
+{
+    const char *mark = piece, *end = piece + bytes;
+    while (cuts->any && end - mark > 1 &&
+           (mark = memmem(mark + 1, (size_t)(end - mark) - 1, MARK, MARK_BYTES))) {
+        if (!cuts->joined[(uint8_t)mark[-1]]) {
+            return (size_t)(mark - piece);
+        }
+    }
+    return bytes;
+}
 
 struct tokenizer_bpe_symbol {
     uint32_t id;

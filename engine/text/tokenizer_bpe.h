@@ -14,6 +14,18 @@
 #include "engine/text/tokenizer_tables.h"
 #include "engine/text/unicode.h"
 
+/* Where a piece of words between U+2581 falls apart into pieces that no merge can join: before that
+ * mark, unless some token that ends like the text before it merges with one that begins with it. */
+struct tokenizer_bpe_cuts {
+    bool any;
+    bool joined[256]; /* by the last byte before the mark */
+};
+void tokenizer_bpe_cuts_find(struct tokenizer_bpe_cuts *cuts,
+                             const struct tokenizer_tables *tables);
+
+/* The bytes of `piece`, which is not empty, up to the first cut. */
+size_t tokenizer_bpe_cut(const struct tokenizer_bpe_cuts *cuts, const char *piece, size_t bytes);
+
 /* Memory that pieces share. Zero-initialise before first use. */
 struct tokenizer_bpe {
     struct tokenizer_bpe_symbol *symbols;

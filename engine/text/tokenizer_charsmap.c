@@ -102,6 +102,9 @@ size_t tokenizer_charsmap_cluster(const char *text, size_t bytes)
 {
     size_t length, end;
     utf8proc_int32_t state = 0;
+    if (bytes > 1 && ((uint8_t)text[0] | (uint8_t)text[1]) < 0x80 && text[0] != '\r') {
+        return 1; /* no ASCII character joins the one before it but the line feed */
+    }
     uint32_t code = unicode_at(text, bytes, 0, &end);
     while (end < bytes) {
         uint32_t next = unicode_at(text, bytes, end, &length);

@@ -3,11 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/text/json_file.h"
-#include "engine/text/tokenizer_pack.h"
-#include "format/map.h"
 
 struct config {
     json_t *tokenizer;  /* tokenizer_config.json */
@@ -157,66 +154,5 @@ bool tokenizer_config_read(const char *folder, struct tokenizer_parts *parts, st
     json_decref(config.special);
     json_decref(config.generation);
     json_decref(config.model);
-    return ok;
-}
-
-static bool copy_text(const char *data, size_t length, char **text, uint64_t *bytes,
-                      struct error *err)
-{
-    *text = malloc(length + 1);
-    if (!*text) {
-        return error_set(err, "out of memory for the chat template");
-    }
-    memcpy(*text, data, length);
-    (*text)[length] = 0;
-    *bytes = length;
-    return true;
-}
-
-/* A text, or a list of {"name": ..., "template": ...} of which "default" counts. */
-static bool copy_template(const json_t *value, char **text, uint64_t *bytes, struct error *err)
-{
-    if (json_is_array(value)) {
-        const json_t *chosen = NULL;
-        for (size_t i = 0; i < json_array_size(value) && !chosen; i++) {
-            const json_t *entry = json_array_get(value, i);
-            const char *name = json_string_value(json_object_get(entry, "name"));
-            chosen =
-                name && strcmp(name, "default") == 0 ? json_object_get(entry, "template") : NULL;
-        }
-        value = chosen;
-    }
-    if (!value || json_is_null(value)) {
-        return true;
-    }
-    if (!json_is_string(value)) {
-        return error_set(err, "\"chat_template\" in tokenizer_config.json is not a text");
-    }
-    return copy_text(json_string_value(value), json_string_length(value), text, bytes, err);
-}
-
-bool chat_template_read(const char *folder, char **text, uint64_t *bytes, struct error *err)
-{
-    *text = NULL;
-    *bytes = 0;
-    char *path = json_file_path(folder, "chat_template.jinja", err);
-    if (!path) {
-        return false;
-    }
-    bool ok = true;
-    if (access(path, F_OK) == 0) {
-        struct map map;
-        ok = map_open(&map, path, err);
-        if (ok) {
-            ok = copy_text((const char *)map.data, (size_t)map.bytes, text, bytes, err);
-            map_close(&map);
-        }
-    } else {
-        json_t *root;
-        ok = json_file_load(folder, "tokenizer_config.json", &root, err) &&
-             copy_template(json_object_get(root, "chat_template"), text, bytes, err);
-        json_decref(root);
-    }
-    free(path);
     return ok;
 }

@@ -1,5 +1,7 @@
 #include "engine/text/tokenizer_json.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -278,6 +280,32 @@ static bool index_pieces(struct reader *r, json_t **ids)
     return true;
 }
 
+/* The number as Hugging Face's program reads its decimals: the digits as one integer, rounded, over
+ * a power of ten, rounded again. Where two ways to cut a word have the same sum, the last bit
+ * decides. */
+static double twice_rounded(double exact)
+{
+    char text[40];
+    int digits = 1;
+    do {
+        snprintf(text, sizeof(text), "%.*e", digits - 1, exact);
+    } while (strtod(text, NULL) != exact && ++digits <= 17);
+    const char *exponent = strchr(text, 'e');
+    uint64_t number = 0;
+    for (const char *c = text; c < exponent; c++) {
+        number = *c >= '0' && *c <= '9' ? number * 10 + (uint64_t)(*c - '0') : number;
+    }
+    int power = atoi(exponent + 1) - (digits - 1);
+    if (power < -22 || power > 22) { /* no power of ten that a double holds exactly */
+        return exact;
+    }
+    double ten = 1, value = (double)number;
+    for (int i = 0; i < abs(power); i++) {
+        ten *= 10;
+    }
+    return copysign(power < 0 ? value / ten : value * ten, exact);
+}
+
 static bool read_scores(struct reader *r)
 {
     r->parts->scores = calloc(r->parts->n_tokens, sizeof(double));
@@ -285,7 +313,8 @@ static bool read_scores(struct reader *r)
         return error_set(r->err, "out of memory for %u scores", r->parts->n_tokens);
     }
     for (size_t id = 0; id < json_array_size(r->pieces); id++) {
-        r->parts->scores[id] = json_number_value(json_array_get(json_array_get(r->pieces, id), 1));
+        double exact = json_number_value(json_array_get(json_array_get(r->pieces, id), 1));
+        r->parts->scores[id] = twice_rounded(exact);
     }
     return true;
 }

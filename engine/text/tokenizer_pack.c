@@ -10,6 +10,7 @@
 #include "engine/text/tokenizer_config.h"
 #include "engine/text/tokenizer_json.h"
 #include "engine/text/tokenizer_model.h"
+#include "engine/text/tokenizer_model_added.h"
 #include "format/map.h"
 
 bool tokenizer_pack_parts(struct tokenizer_parts *parts, void **section, uint64_t *bytes,
@@ -29,48 +30,23 @@ bool tokenizer_pack_parts(struct tokenizer_parts *parts, void **section, uint64_
     return true;
 }
 
-/* Whether the model has all tokens that the folder adds to it: an id is {"content": text}. */
-static bool check_added(const char *folder, const struct tokenizer_parts *parts, struct error *err)
-{
-    json_t *root, *entry;
-    const char *key;
-    bool ok = true;
-    if (!json_file_load(folder, "tokenizer_config.json", &root, err)) {
-        return false;
-    }
-    json_object_foreach(json_object_get(root, "added_tokens_decoder"), key, entry)
-    {
-        const json_t *content = json_object_get(entry, "content");
-        unsigned long id = strtoul(key, NULL, 10);
-        const struct tokenizer_part_token *token = id < parts->n_tokens ? &parts->tokens[id] : NULL;
-        if (ok &&
-            (!token || !json_is_string(content) || token->bytes != json_string_length(content) ||
-             memcmp(token->text, json_string_value(content), token->bytes) != 0)) {
-            ok = error_set(err,
-                           "tokenizer_config.json adds the token %.20s \"%.60s\", which "
-                           "tokenizer.model does not have; tokenizer.json is needed",
-                           key, json_is_string(content) ? json_string_value(content) : "");
-        }
-    }
-    json_decref(root);
-    return ok;
-}
-
 /* SentencePiece's own file, where there is no tokenizer.json. */
 static bool pack_model(const char *folder, const char *path, void **section, uint64_t *bytes,
                        struct error *err)
 {
     struct map map;
     struct tokenizer_parts parts = {0};
+    json_t *texts = NULL; /* of added tokens */
     if (!map_open(&map, path, err)) {
         return false;
     }
     struct error inner;
     bool ok = tokenizer_model_read((const char *)map.data, (size_t)map.bytes, &parts, &inner) &&
-              check_added(folder, &parts, &inner) &&
+              tokenizer_model_added_read(folder, &parts, &texts, &inner) &&
               tokenizer_config_read(folder, &parts, &inner) &&
               tokenizer_pack_parts(&parts, section, bytes, &inner);
     tokenizer_parts_free(&parts);
+    json_decref(texts);
     map_close(&map);
     return ok || error_set(err, "%s: the tokenizer cannot be used: %s", folder, inner.text);
 }

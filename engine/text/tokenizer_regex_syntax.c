@@ -6,7 +6,8 @@
  *   ^ $         at every line, in both if PCRE2_MULTILINE is set
  *   (?i: )      Oniguruma also folds one character to several (ss and U+00DF): such text is refused
  *   a{2}+ a{2}? are not possessive and lazy in Ruby syntax: refused
- *   [a[b]] [a&&b] \w \b \h, names, references, conditionals: refused
+ *   [a&&[b]]    PCRE2 has no intersection                          -> (?:(?=[b])[a])
+ *   [a[b]] [a&&b] [^a&&[b]] \w \b \h, names, references, conditionals: refused
  */
 #include "engine/text/tokenizer_regex_syntax.h"
 
@@ -207,32 +208,26 @@ static bool translate_literal(struct translation *t)
     return ok;
 }
 
-static bool translate_class(struct translation *t)
+static bool open_class(struct translation *t, bool *negated)
 {
-    size_t from = t->at++;
-    t->last_folded = 0;
-    if (!put(t, "[")) {
-        return false;
-    }
-    if (t->at < t->bytes && t->pattern[t->at] == '^') {
-        t->at++;
-        if (!put(t, "^")) {
-            return false;
-        }
-    }
+    t->at++;
+    *negated = t->at < t->bytes && t->pattern[t->at] == '^';
+    t->at += *negated;
+    return put(t, *negated ? "[^" : "[");
+}
+
+/* Members up to what ends the class, at least one. */
+static bool translate_members(struct translation *t, size_t from)
+{
     size_t first = t->at;
     while (t->at < t->bytes) {
         char c = t->pattern[t->at];
-        if (c == ']' && t->at > first) {
-            t->at++;
+        if ((c == ']' || starts_with(t, "&&")) && t->at > first) {
             t->last_folded = 0;
             return put(t, "]");
         }
-        if (c == ']' || c == '[') {
+        if (c == ']' || c == '[' || starts_with(t, "&&")) {
             return refuse(t, t->at, 1, "empty and nested character classes are not supported");
-        }
-        if (starts_with(t, "&&")) {
-            return refuse(t, t->at, 2, "intersections of character classes are not supported");
         }
         t->last_folded = 0; /* members of a class are single characters */
         if (!(c == '\\' ? translate_escape(t) : translate_literal(t))) {
@@ -240,6 +235,46 @@ static bool translate_class(struct translation *t)
         }
     }
     return refuse(t, from, 10, "this character class has no end");
+}
+
+/* The second half of [a&&[b]]; the first is in `out` from `begin` on. */
+static bool translate_intersection(struct translation *t, size_t from, size_t begin)
+{
+    bool negated, ok = false;
+    size_t and = t->at, n_first = t->out->bytes - begin;
+    t->at += 2;
+    struct unicode_buffer first = {0};
+    if (t->at < t->bytes && t->pattern[t->at] == '[') {
+        ok = unicode_buffer_append(&first, t->out->data + begin, n_first, t->err);
+        t->out->bytes = begin;
+        ok = ok && put(t, "(?:(?=") && open_class(t, &negated) && translate_members(t, from);
+        if (ok && !starts_with(t, "]]")) {
+            ok = refuse(t, and, 2, "this intersection of character classes is not supported");
+        }
+        t->at += 2;
+        ok = ok && put(t, ")") && unicode_buffer_append(t->out, first.data, n_first, t->err) &&
+             put(t, ")");
+    } else {
+        refuse(t, and, 2, "this intersection of character classes is not supported");
+    }
+    unicode_buffer_free(&first);
+    return ok;
+}
+
+static bool translate_class(struct translation *t)
+{
+    size_t from = t->at, begin = t->out->bytes;
+    bool negated;
+    t->last_folded = 0;
+    if (!open_class(t, &negated) || !translate_members(t, from)) {
+        return false;
+    }
+    if (t->pattern[t->at] == ']') {
+        t->at++;
+        return true;
+    }
+    return negated ? refuse(t, t->at, 2, "the complement of an intersection is not supported")
+                   : translate_intersection(t, from, begin);
 }
 
 static bool translate_group(struct translation *t)

@@ -90,6 +90,16 @@ Test(fuzz, tokenizer)
     replay(&fuzz_tokenizer, "tokenizer");
 }
 
+Test(fuzz, tokenizer_model)
+{
+    replay(&fuzz_tokenizer_model, "tokenizer_model");
+}
+
+Test(fuzz, messages)
+{
+    replay(&fuzz_messages, "messages");
+}
+
 Test(fuzz, template)
 {
     replay(&fuzz_template, "template");

@@ -209,6 +209,43 @@ def sentencepiece():
                       "vocab": {t: i for i, t in enumerate(tokens)}, "merges": merges}}
 
 
+def speech():
+    """A byte-level tokenizer with the special tokens of the templates."""
+    tokenizer = json.loads((GOLDEN / "golden_tokenizer.json").read_text())
+    vocab = tokenizer["model"]["vocab"]
+    texts = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
+             "<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>"]
+    tokenizer["added_tokens"] = [{"id": len(vocab) + i, "content": t, "single_word": False, "lstrip": False,
+                                  "rstrip": False, "normalized": False, "special": True} for i, t in enumerate(texts)]
+    return tokenizer
+
+
+CONVERSATIONS = ["template words", "odd text", "tool call", "nested arguments", "reasoning and tools", "parts everywhere",
+                 "documents and tools", "builtin tools and tools", "thinking off"]
+
+
+def messages():
+    """Some conversations of tests/text; and a tokenizer for them."""
+    every = json.loads((ROOT / "tests" / "text" / "chat_messages_vectors.json").read_text())["conversations"]
+    for name in CONVERSATIONS:
+        chat = every[name]
+        parts = [json.dumps(chat[k], ensure_ascii=False) for k in ("messages", "tools", "variables")]
+        path = SEEDS / "messages" / f"{name.replace(' ', '_')}.messages"
+        path.write_text("\n--8<--\n".join(parts))
+    (SEEDS / "messages_tokenizer.json").write_text(json.dumps(speech()))
+
+
+def pieces():
+    """Files of SentencePiece of tests/text, one with its companions."""
+    for name in ("sentencepiece_bpe", "unigram_t5"):
+        shutil.copy(ROOT / "tests" / "text" / f"{name}.model", SEEDS / "tokenizer_model" / f"{name}.tokenizer_model")
+    raw = (ROOT / "tests" / "text" / "sentencepiece_bpe.model").read_bytes()
+    config = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "add_bos_token": True, "add_eos_token": False,
+              "added_tokens_decoder": {"0": {"content": "<unk>", "special": True}}}
+    (SEEDS / "tokenizer_model" / "companions.tokenizer_model").write_bytes(
+        b"\n--8<--\n".join([raw, json.dumps(config).encode(), b"{}"]))
+
+
 def gguf_text(text):
     raw = text.encode()
     return struct.pack("<Q", len(raw)) + raw
@@ -278,7 +315,8 @@ def gguf_parts(raw):
 
 def main():
     program = pathlib.Path(sys.argv[1]).resolve()
-    for target in ("moxie", "gguf", "safetensors", "config", "imatrix", "tokenizer", "template", "quant"):
+    for target in ("moxie", "gguf", "safetensors", "config", "imatrix", "tokenizer", "tokenizer_model",
+                   "template", "messages", "quant"):
         (SEEDS / target).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         for family in (qwen3moe, qwen2moe, llama, deepseek, gptoss):
@@ -287,6 +325,8 @@ def main():
         run(program, "imatrix", SEEDS / "moxie" / "qwen3moe.moxie", "-f", "text.txt", "-o",
             SEEDS / "imatrix" / "qwen3moe.imatrix", "--device", "cpu", folder=scratch)
     containers()
+    messages()
+    pieces()
     (SEEDS / "gguf" / "split.gguf").write_bytes(gguf_parts((SEEDS / "gguf" / "llama.gguf").read_bytes()))
     (SEEDS / "gguf" / "vocabulary.gguf").write_bytes(gguf_vocabulary())
     (SEEDS / "tokenizer" / "sentencepiece.tokenizer").write_text(json.dumps(sentencepiece()))

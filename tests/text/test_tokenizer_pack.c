@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <jansson.h>
 
+#include "engine/text/chat_template_file.h"
 #include "engine/text/tokenizer_pack.h"
 #include "format/tokenizer_section.h"
 #include "tests/check.h"
@@ -338,7 +339,7 @@ Test(config, chat_template)
     expect_template(NULL);
     write_config("{\"chat_template\":\"one {{ x }}\"}");
     expect_template("one {{ x }}");
-    write_config("{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"two\"},"
+    write_config("{\"chat_template\":[{\"name\":\"rag\",\"template\":\"two\"},"
                  "{\"name\":\"default\",\"template\":\"three\"}]}");
     expect_template("three");
     write_config("{\"chat_template\":null}");

@@ -82,6 +82,8 @@ Test(regex, means_what_oniguruma_means)
     expect("(a|b)(?=c)|(?<!x)d", "acbxd d", "[a][d]");
     expect("\\[\\]\\\\\\.\\^", "[]\\.^", "[[]\\.^]");
     expect("}|]", "a}]", "[}][]]");
+    expect("[\\p{L}&&[^a]]+", "abca\u00e91", "[bc][\u00e9]");
+    expect("[\\p{L}\\p{N}&&[a-c1]]", "xa1\u00e92", "[a][1]");
     expect(llama3, "I'LL don't  we're 12345\n\n x",
            "[I]['LL][ don]['t][ ][ we]['re][ ][123][45][\n\n]"
            "[ x]");
@@ -109,7 +111,16 @@ Test(regex, refuses_what_would_differ)
     refuse("\\p{L", "\\p{");
     refuse("\\pL", "\\pL");
     refuse("[a[b]]", "nested");
-    refuse("[\\p{L}&&[^a]]", "&&");
+    refuse("[a&&b]", "&&");
+    refuse("[^a&&[b]]", "complement");
+    refuse("[a&&[b]c]", "&&");
+    refuse("[a&&[b]&&[c]]", "&&");
+    refuse("[&&[b]]", "empty");
+    refuse("[a&&[]]", "empty");
+    refuse("[a&&[b[c]]]", "nested");
+    refuse("[a&&", "&&");
+    refuse("[a&&[b", "no end");
+    refuse("[a&&[b]", "&&");
     refuse("[[:alpha:]]", "nested");
     refuse("[]a]", "empty");
     refuse("[a", "no end");

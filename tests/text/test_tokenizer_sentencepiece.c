@@ -119,6 +119,10 @@ Test(tiny, reference_ids)
     expect_text(&fixture, (const uint32_t[]){3, 1, 2}, 3, "\u00e9", 2);
     expect_text(&fixture, (const uint32_t[]){0, 8}, 2, "<unk> ab", 8);
     expect_text(&fixture, (const uint32_t[]){6, 1}, 2, "a\xEF\xBF\xBD", 4);
+    /* A run of bytes that is not UTF-8 as a whole: one U+FFFD for each, as Hugging Face has it. */
+    expect_text(&fixture, (const uint32_t[]){6, 1, 2, 1, 4}, 5, "a\uFFFD\uFFFD\uFFFDa", 11);
+    expect_text(&fixture, (const uint32_t[]){4, 1, 2, 1}, 4, "a\uFFFD\uFFFD\uFFFD", 10);
+    expect_text(&fixture, (const uint32_t[]){1, 2, 4, 1, 5, 2}, 6, "\u00e9a\uFFFDb\uFFFD", 10);
     expect_text(&fixture, NULL, 0, "", 0);
     uint32_t bytes; /* what continues a text keeps its space */
     const char *raw = tokenizer_token_bytes(fixture.tokenizer, 8, false, &bytes);

@@ -200,6 +200,38 @@ Test(chat, think_off_uses_the_templates_switch)
     cr_expect_str_empty(run->err);
 }
 
+/* Effort: of gpt-oss little is asked for, with a notice; Hy3, which checks the word, knows none. */
+Test(chat, think_off_turns_the_effort_down)
+{
+#define TURNS "{%- for m in messages %}{{- m.content + '<|im_end|>' }}{%- endfor %}"
+    static const struct {
+        const char *form, *notice;
+    } rows[] = {
+        {TURNS "{%- if reasoning_effort is not defined %}{%- set reasoning_effort = 'medium' %}"
+               "{%- endif %}{{- '+' if reasoning_effort == 'low' else '-' }}",
+         "less reasoning, not for none"},
+        {TURNS "{%- if not reasoning_effort is defined %}{%- set reasoning_effort = 'high' %}"
+               "{%- elif reasoning_effort not in ['high', 'low', 'no_think'] %}"
+               "{{- raise_exception('no such effort') }}{%- endif %}"
+               "{{- '+' if reasoning_effort == 'no_think' else '-' }}",
+         NULL},
+    };
+    static const int script[] = {'+', 'N', 'o', '.', 262, -1};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct scripted_model model = {
+            .chat_template = rows[i].form, .extra = {"<think>", "</think>"}, .script = script};
+        const char *folder = scripted_model_write(&model, i ? "checks" : "effort");
+        const struct program_run *run =
+            run_moxie("hi\n", "chat '%s' --temp 0 -n 4 --device cpu --think off", folder);
+        cr_expect_eq(run->status, 0, "%s", run->err);
+        cr_expect_str_eq(run->out, "No.\n");
+        cr_expect(rows[i].notice ? strstr(run->err, rows[i].notice) != NULL : !run->err[0], "%s",
+                  run->err);
+        run = run_moxie("hi\n", "chat '%s' --temp 0 -n 4 --device cpu", folder);
+        cr_expect_str_neq(run->out, "No.\n");
+    }
+}
+
 Test(chat, thoughts_that_the_prompt_opens)
 {
     static const char form[] =

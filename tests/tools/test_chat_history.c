@@ -107,6 +107,45 @@ static void expect_text_refused(const char *text, size_t n, const char *words)
 #define U "{\"role\":\"user\",\"content\":\"a\"}"
 #define A "{\"role\":\"assistant\",\"content\":\"b\"}"
 #define S "{\"role\":\"system\",\"content\":\"c\"}"
+#define C \
+    "{\"role\":\"assistant\",\"tool_calls\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"," \
+    "\"arguments\":{\"x\":[1,2.5]}}}]}"
+#define T "{\"role\":\"tool\",\"name\":\"f\",\"content\":[{\"type\":\"text\",\"text\":\"3\"}]}"
+
+/* Turns with tools go to the template as they came, and belong to their question. */
+Test(chat_history, turns_with_tools)
+{
+    static const char text[] = "[" S "," U "," C "," T "," T "," C "," T "," A "," U "," A "]";
+    struct moxie_error err;
+    struct chat_history history = {0}, again = {0};
+    const char *path = check_path(check_temp_dir(), "tools.json");
+    json_t *wanted = json_loads(text, 0, NULL);
+    cr_assert(check_write_file(path, text, strlen(text)));
+    cr_assert(chat_history_load(&history, path, &err), "%s", err.text);
+    cr_assert_eq(history.n, 10);
+    json_t *list = chat_history_json(&history);
+    cr_expect(json_equal(list, wanted));
+    json_decref(list);
+    cr_expect_eq(chat_history_last_question(&history), 8);
+    cr_assert(chat_history_save(&history, path, &err), "%s", err.text);
+    cr_assert(chat_history_load(&again, path, &err), "%s", err.text);
+    list = chat_history_json(&again);
+    cr_expect(json_equal(list, wanted));
+    cr_assert(chat_history_drop_oldest(&history));
+    cr_expect_eq(history.n, 3);
+    cr_expect_str_eq(chat_history_system(&history), "c");
+    cr_expect_eq(history.messages[1].role, CHAT_USER);
+    cr_expect_not(chat_history_drop_oldest(&history));
+    cr_assert(chat_history_undo(&again));
+    cr_assert_eq(again.n, 8);
+    cr_assert(chat_history_undo(&again));
+    cr_expect_eq(again.n, 1);
+    cr_expect_not(chat_history_undo(&again));
+    json_decref(list);
+    json_decref(wanted);
+    chat_history_free(&history);
+    chat_history_free(&again);
+}
 
 Test(chat_history, files_from_strangers)
 {
@@ -132,6 +171,13 @@ Test(chat_history, files_from_strangers)
         {"[" U "," A "," S "]", "message 3 must be of the user"},
         {"[{\"role\":\"tool\",\"content\":\"a\"}]", "message 1 must be of the user"},
         {"[" U "," A "," U "]", "no answer"},
+        {"[" U "," T "," A "]", "message 2 must be of the assistant"},
+        {"[" U "," C "," A "]", "message 3 must be of the tool"},
+        {"[" U "," C "," T "," U "]", "message 4 must be of the assistant or a tool"},
+        {"[" U "," C "]", "no answer"},
+        {"[" U "," C "," T "]", "no answer"},
+        {"[" U "," A "," T "]", "message 3 must be of the user"},
+        {"[" C "]", "message 1 must be of the user"},
         {"[" U ",{\"role\":\"assistant\",\"content\":\"b\",\"reasoning_content\":[]}]",
          "message 2 has a \"reasoning_content\""},
         {"[\"\377\376\"]", "not JSON"},

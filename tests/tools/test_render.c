@@ -9,6 +9,8 @@
 #include <jansson.h>
 
 #include "engine/moxie.h"
+#include "engine/source_template.h"
+#include "format/gguf_writer.h"
 #include "tests/check.h"
 #include "tests/tools/run_program.h"
 #include "tests/tools/tiny_checkpoint.h"
@@ -130,6 +132,51 @@ Test(render, a_model_without_a_template)
                     file("tools.json", "[{\"name\": \"f\"}]"));
     cr_expect_eq(run->status, 1);
     cr_expect_not_null(strstr(run->err, "knows no tools"), "%s", run->err);
+}
+
+/* Of several templates the one for tools is used where tools are given, also after a conversion. */
+Test(render, templates_with_names)
+{
+    const char *folder = folder_without_template("Qwen3MoeForCausalLM");
+    const char *config = check_path(folder, "tokenizer_config.json");
+    const char *tools = file("tools.json", "[{\"name\": \"f\"}]");
+    const char *moxie = check_path(check_temp_dir(), "named.moxie");
+    json_t *json = json_load_file(config, 0, NULL);
+    json_t *list = json_pack("[{s:s, s:s}, {s:s, s:s}]", "name", "default", "template",
+                             "plain {{ messages|length }}\n", "name", "tool_use", "template",
+                             "{{ tools[0].name }} {{ messages|length }}\n");
+    cr_assert_eq(json_object_set_new(json, "chat_template", list), 0);
+    cr_assert_eq(json_dump_file(json, config, 0), 0);
+    json_decref(json);
+    cr_assert_eq(run_moxie(NULL, "convert '%s' '%s'", folder, moxie)->status, 0);
+    const char *files[] = {folder, moxie};
+    for (size_t i = 0; i < 2; i++) {
+        expect_text(run_moxie(TALK, "render '%s' -m -", files[i]), "plain 2");
+        expect_text(run_moxie(TALK, "render '%s' -m - --tools '%s'", files[i], tools), "f 2");
+    }
+}
+
+/* GGUF has a key for each. */
+Test(render, templates_with_keys)
+{
+    const char *path = check_path(check_temp_dir(), "keys.gguf");
+    struct gguf_writer writer;
+    struct source_template found;
+    struct error err = {0};
+    cr_assert(gguf_writer_open(&writer, path, &err), "%s", err.text);
+    gguf_writer_string(&writer, "general.architecture", "llama", 5);
+    gguf_writer_string(&writer, "tokenizer.chat_template", "one\n", 4);
+    gguf_writer_string(&writer, "tokenizer.chat_template.tool_use", "two", 3);
+    cr_assert(gguf_writer_begin_data(&writer, &err) && gguf_writer_commit(&writer, &err), "%s",
+              err.text);
+    cr_assert(source_template_open(&found, path, &err), "%s", err.text);
+    cr_assert(found.text && found.bytes == strlen(found.text));
+    const char *template = file("joined.jinja", found.text);
+    const char *tools = file("tools.json", "[{\"name\": \"f\"}]");
+    expect_text(run_moxie(TALK, "render --template '%s' -m -", template), "one");
+    expect_text(run_moxie(TALK, "render --template '%s' -m - --tools '%s'", template, tools),
+                "two");
+    source_template_close(&found);
 }
 
 /* Families that cannot be run have templates too. */
