@@ -39,36 +39,48 @@ static struct backend *open_vulkan(const struct device_request *request, uint32_
     struct vk_options options = {
         .device = index,
         .memory_limit = request->memory_limit,
+        .cache_folder = request->cache_folder,
         .validation = request->validation,
     };
     return vk_backend_create(&options, err);
 }
 
-struct backend *device_open(const struct device_request *request, struct error *err)
+bool device_find(const char *device, bool *vulkan, uint32_t *index, struct error *err)
 {
-    const char *device = request->device;
-    uint32_t index = 0;
+    *vulkan = false;
+    *index = 0;
     if (device_is_auto(device)) {
-        struct backend *gpu =
-            best_device(false, &index, NULL) ? open_vulkan(request, index, NULL) : NULL;
-        return gpu ? gpu : cpu_backend_create(request->threads, err);
+        *vulkan = best_device(false, index, NULL);
+        return true;
     }
     if (strcmp(device, "cpu") == 0) {
-        return cpu_backend_create(request->threads, err);
+        return true;
     }
+    *vulkan = true;
     if (strcmp(device, "vulkan") == 0) {
-        return best_device(true, &index, err) ? open_vulkan(request, index, err) : NULL;
+        return best_device(true, index, err);
     }
     if (strncmp(device, "vulkan:", 7) == 0) {
         char *end;
         unsigned long number = strtoul(device + 7, &end, 10);
+        *index = (uint32_t)number;
         if (device[7] >= '0' && device[7] <= '9' && !*end && number < VK_MAX_DEVICES) {
-            return open_vulkan(request, (uint32_t)number, err);
+            return true;
         }
     }
-    error_set(err,
-              "there is no device \"%.64s\": use auto, cpu, vulkan or vulkan:N (moxie devices "
-              "lists them)",
-              device);
-    return NULL;
+    return error_set(err,
+                     "there is no device \"%.64s\": use auto, cpu, vulkan or vulkan:N (moxie "
+                     "devices lists them)",
+                     device);
+}
+
+struct backend *device_open(const struct device_request *request, struct error *err)
+{
+    bool vulkan, is_auto = device_is_auto(request->device);
+    uint32_t index;
+    if (!device_find(request->device, &vulkan, &index, err)) {
+        return NULL;
+    }
+    struct backend *gpu = vulkan ? open_vulkan(request, index, is_auto ? NULL : err) : NULL;
+    return gpu || (vulkan && !is_auto) ? gpu : cpu_backend_create(request->threads, err);
 }

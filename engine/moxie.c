@@ -75,6 +75,7 @@ static bool open_on(struct moxie_model *m, const struct moxie_options *options, 
         .device = device,
         .threads = options->threads,
         .memory_limit = options->device_memory,
+        .cache_folder = options->cache_folder,
         .validation = options->validation,
     };
     m->backend = device_open(&request, err);
@@ -122,18 +123,35 @@ static uint64_t sum_weights(const struct model_file *file)
     return bytes;
 }
 
-/* A .moxie file, or something that is run as it is. */
+/* The types to run the weights as; NULL: as they are. */
+static bool find_types(const char *name, const struct type_mix **mix, struct error *err)
+{
+    char names[256];
+    *mix = name ? type_mix_find(name) : NULL;
+    if (*mix || !name) {
+        return true;
+    }
+    type_mix_names(names, sizeof(names));
+    return error_set(err, "there is no type \"%.32s\"; there are %s", name, names);
+}
+
+/* A .moxie file, or something that is run as it is, or a model that is to be run as another type.
+ */
 static bool open_file(struct moxie_model *m, const struct moxie_options *options, const char *path,
                       struct error *err)
 {
-    if (!source_is_foreign(path)) {
+    const struct type_mix *mix;
+    if (!find_types(options->type, &mix, err)) {
+        return false;
+    }
+    if (!mix && !source_is_foreign(path)) {
         return model_file_open(&m->file, path, err);
     }
     struct source *source = source_open(path, err);
     if (source && !source_text_attach(source, err)) {
         source_close(&source);
     }
-    return source && virtual_model_open(&m->file, source, options->threads, err);
+    return source && virtual_model_open(&m->file, source, mix, options->threads, err);
 }
 
 struct moxie_model *moxie_open(const char *path, const struct moxie_options *options,
@@ -184,9 +202,37 @@ void moxie_close(struct moxie_model **model)
     *model = NULL;
 }
 
+/* Weights of the whole model, and the type most of them have. */
+static uint64_t count_parameters(const struct model_file *file, const char **type)
+{
+    uint64_t total = 0, most = 0, counts[64] = {0};
+    assert(dtype_count() <= 64);
+    for (uint64_t i = 0; i < model_file_n_tensors(file); i++) {
+        struct tensor_record record;
+        model_file_tensor_at(file, i, &record);
+        bool slab = record.expert != MODEL_FILE_NO_EXPERT;
+        uint64_t n = record.rows * record.cols, down = slab ? n / 2 : 0;
+        counts[dtype_info(record.type) - dtype_at(0)] += n;
+        if (slab) {
+            counts[dtype_info(record.down_type) - dtype_at(0)] += down;
+        }
+        total += n + down;
+    }
+    *type = "";
+    for (uint32_t i = 0; i < dtype_count(); i++) {
+        if (counts[i] > most) {
+            most = counts[i];
+            *type = dtype_at(i)->name;
+        }
+    }
+    return total;
+}
+
 void moxie_model_info(const struct moxie_model *m, struct moxie_model_info *info)
 {
     const struct hparams *hparams = &m->model.hparams;
+    const char *type;
+    uint64_t parameters = count_parameters(&m->file, &type);
     *info = (struct moxie_model_info){
         .name = m->name,
         .architecture = m->model.arch->name,
@@ -201,6 +247,9 @@ void moxie_model_info(const struct moxie_model *m, struct moxie_model_info *info
         .vocabulary = hparams->vocabulary,
         .context = hparams->context,
         .file_bytes = m->file.map.bytes,
+        .type = type,
+        .parameters = parameters,
+        .weight_bytes = m->weight_bytes,
     };
 }
 

@@ -70,6 +70,21 @@ struct moxie_device {
 MOXIE_API uint32_t moxie_devices(struct moxie_device *devices, uint32_t capacity,
                                  struct moxie_error *vulkan_error);
 
+/* What was tried of one of the sizes that kernels of a GPU have. */
+struct moxie_tuned {
+    const char *name, *meaning;
+    uint32_t before, after;
+    double speedup; /* of an operation that tells of it; 1: nothing was better */
+};
+#define MOXIE_TUNED_ROWS 16
+struct moxie_options;
+/* Tries other sizes of kernels on the GPU options->device for some seconds and keeps those that are
+ * clearly faster in options->cache_folder, where moxie_open finds them. *n rows are filled. Nothing
+ * else should use the device meanwhile. */
+MOXIE_API bool moxie_tune(const struct moxie_options *options,
+                          struct moxie_tuned rows[MOXIE_TUNED_ROWS], uint32_t *n,
+                          struct moxie_error *err);
+
 /* ---- Models ---- */
 
 struct moxie_model;
@@ -78,11 +93,16 @@ struct moxie_options {
     const char *device; /* "auto" (NULL): a real GPU if there is one, else the CPU; "cpu"; "vulkan":
                            the best Vulkan device, software included; "vulkan:N" */
     uint32_t threads;   /* of the CPU back end; 0 = one per core */
-    uint64_t device_memory; /* bytes that may be taken on the GPU; 0 = what is free */
+    uint64_t device_memory;   /* bytes that may be taken on the GPU; 0 = what is free */
+    const char *cache_folder; /* where compiled kernels and measurements of a GPU are kept from one
+                                 start to the next, made if it is missing; NULL: nowhere */
     bool validation; /* Vulkan's validation layer; moxie_validation_messages tells what it said */
     /* Called while weights are being placed, with bytes done and in all; may be NULL. */
     void (*progress)(void *context, uint64_t done, uint64_t total);
     void *progress_context;
+    /* The weights are converted while they are placed, in memory, to this type or mix ("q4_k_m", as
+     * moxie convert has them); NULL: they are run as they are. */
+    const char *type;
 };
 
 MOXIE_API struct moxie_options moxie_options_defaults(void);
@@ -104,6 +124,9 @@ struct moxie_model_info {
     uint32_t vocabulary;                 /* rows of logits */
     uint32_t context;                    /* positions the model was trained for */
     uint64_t file_bytes;
+    const char *type;      /* of most of its weights, "q4_k" */
+    uint64_t parameters;   /* weights, counted */
+    uint64_t weight_bytes; /* of all of them, decoded */
 };
 /* Strings live until moxie_close. */
 MOXIE_API void moxie_model_info(const struct moxie_model *model, struct moxie_model_info *info);
@@ -187,12 +210,12 @@ MOXIE_API void moxie_free(void *memory);
 
 struct moxie_session;
 
-enum moxie_kv_type { MOXIE_KV_F16, MOXIE_KV_F32 };
+enum moxie_kv_type { MOXIE_KV_F16, MOXIE_KV_F32, MOXIE_KV_Q8_0 };
 
 struct moxie_session_options {
     uint32_t context;           /* tokens it can hold; 0 = the model's own, at most 8192 */
     uint32_t chunk;             /* most tokens evaluated at once; 0 = 512 */
-    enum moxie_kv_type kv_type; /* F16 halves the memory of the context */
+    enum moxie_kv_type kv_type; /* F16 has half of F32's bytes, Q8_0 half of F16's */
     bool keep_routes;           /* moxie_routes works */
     bool observe;               /* moxie_expert_counts and moxie_save_importance work */
 };
@@ -256,6 +279,78 @@ MOXIE_API void moxie_counts(const struct moxie_session *session, struct moxie_co
 
 /* Writes the op list for one token (chunk false) or for a chunk of a prompt, one line an op. */
 MOXIE_API void moxie_print_ops(const struct moxie_session *session, bool chunk, FILE *out);
+
+/* ---- Measuring ---- */
+
+/* What a device can do at most, measured. Rates are per second; 0: it cannot, or it has no such
+ * thing. */
+#define MOXIE_READ_SIZES 8
+struct moxie_peaks {
+    uint32_t n_read; /* read bandwidth by buffer size, ascending: caches first, memory last */
+    struct {
+        uint64_t bytes;
+        double bytes_per_second;
+    } read[MOXIE_READ_SIZES];
+    double dispatch_seconds; /* an empty dispatch after another; on the CPU an empty phase */
+    double step_seconds;     /* a dispatch that depends on the one before (barrier) */
+    double submit_seconds;   /* submit to the host's seeing it done, empty */
+    double host_read;        /* bytes of host memory read by shaders */
+    double copy_pageable[2], copy_pinned[2],
+        copy_imported[2];                       /* bytes to the device, and from it */
+    double matrix_f32, matrix_f16, matrix_int8; /* operations (a multiply-add is two) */
+};
+/* Measures the device that options name (device, threads, cache_folder), for some seconds.
+ * `device`, if not NULL, gets its name. False also where a device cannot be measured. */
+MOXIE_API bool moxie_device_peaks(const struct moxie_options *options, struct moxie_peaks *peaks,
+                                  char device[128], struct moxie_error *err);
+/* Bytes per second that are read out of a buffer of this size, between the sizes measured. */
+MOXIE_API double moxie_peaks_read(const struct moxie_peaks *peaks, double bytes);
+
+/* How the experts of every layer share the tokens of an evaluation: real tokens agree more than an
+ * even choice would have it, so that fewer experts are read, by more tokens each. */
+struct moxie_loads;
+/* Appends n tokens, at_a_time of them an evaluation (n is a multiple of it), and counts; what it
+ * returns is about one such evaluation, on average, in sessions with the same chunk. Needs
+ * keep_routes. Freed by moxie_loads_free. */
+MOXIE_API struct moxie_loads *moxie_loads_count(struct moxie_session *session, const uint32_t *ids,
+                                                size_t n, uint32_t at_a_time,
+                                                struct moxie_error *err);
+/* Sets *loads to NULL; NULL is fine. */
+MOXIE_API void moxie_loads_free(struct moxie_loads **loads);
+
+/* What an evaluation must move and compute at least: every byte once, of experts those that are
+ * chosen. */
+struct moxie_cost {
+    double weight_bytes;     /* of weights read */
+    double cache_bytes;      /* of the context read and written */
+    double activation_bytes; /* the rest */
+    double operations;       /* of products (a multiply-add is two) */
+    uint32_t ops, steps;     /* in the op lists; steps must wait for each other */
+};
+/* Of n >= 1 tokens of which the first is at `position`; position + n must fit the context. loads:
+ * counted for n tokens; NULL: as many experts as an even choice is expected to take. Nothing is
+ * evaluated. */
+MOXIE_API bool moxie_eval_cost(struct moxie_session *session, uint32_t n, uint32_t position,
+                               const struct moxie_loads *loads, struct moxie_cost *cost,
+                               struct moxie_error *err);
+/* How long that evaluation would take on a device with these peaks, the session's own; a few
+ * products are run to see how fast they are when memory is not what limits them. */
+MOXIE_API bool moxie_eval_predict(struct moxie_session *session, uint32_t n, uint32_t position,
+                                  const struct moxie_loads *loads, const struct moxie_peaks *peaks,
+                                  double *seconds, struct moxie_error *err);
+
+/* One op of a list: what it took, and what it had to do. */
+struct moxie_op_time {
+    const char *name, *type; /* "matmul", and the type of what it reads, "q4_k" */
+    double seconds;
+    double bytes, operations; /* as in moxie_cost, all bytes together */
+};
+/* Appends tokens as moxie_eval does, only slower, and times every op; at most one chunk of tokens.
+ * Fills at most `capacity` times; *count says how many there are. False also where the device
+ * cannot time ops. */
+MOXIE_API bool moxie_op_times(struct moxie_session *session, const uint32_t *ids, size_t n,
+                              const struct moxie_loads *loads, struct moxie_op_time *times,
+                              size_t capacity, size_t *count, struct moxie_error *err);
 
 /* ---- Sampling ---- */
 

@@ -1,4 +1,4 @@
-/* What is behind the public interface. Private to engine/moxie*.c and engine/session.c. */
+/* What is behind the public interface. Private to engine/moxie*.c and engine/session*.c. */
 #pragma once
 
 #include "engine/model/model.h"

@@ -1,46 +1,18 @@
 /* One conversation: tokens in, logits out.
  *
- * The op lists are written once, one for a single token and one for each of a few chunk sizes (a
- * list made for 512 tokens is wasteful for a question of 20), at their first use. Running one is:
- * write the step, run, read the logits.
+ * The op lists are written once, for each of a few sizes of evaluation (forward_list_for), at their
+ * first use. Running one is: write the step, run, read the logits.
  */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/model/forward.h"
 #include "engine/model/importance.h"
-#include "engine/moxie_internal.h"
-#include "engine/run/schedule.h"
+#include "engine/session_internal.h"
 
 #define DEFAULT_CHUNK 512
 #define DEFAULT_MAX_CONTEXT 8192
-/* Sizes of evaluation that have a list of their own: one token, a short question, a chunk. */
-#define N_PLANS 3
-#define SHORT_CHUNK 32
-
-struct plan {
-    bool ready;
-    struct op_list list;
-    struct schedule schedule;
-};
-
-struct moxie_session {
-    struct moxie_model *model;
-    struct forward forward;
-    struct buffer *buffers; /* one per tensor of forward */
-    uint32_t n_buffers;
-    struct plan plans[N_PLANS];
-    struct step *step;
-    uint32_t position, last_tokens;
-    float *logits; /* (vocabulary) */
-    bool has_logits;
-    uint32_t best;
-    uint32_t *route_ids;  /* (layers, chunk, top_k), if keep_routes */
-    float *route_weights; /* the same */
-};
-
 struct moxie_session_options moxie_session_defaults(void)
 {
     return (struct moxie_session_options){.kv_type = MOXIE_KV_F16};
@@ -110,7 +82,9 @@ static struct forward_options resolve_options(const struct moxie_model *model,
     struct forward_options forward = {
         .context = options->context ? options->context : usual,
         .chunk = options->chunk ? options->chunk : DEFAULT_CHUNK,
-        .kv_type = options->kv_type == MOXIE_KV_F32 ? DTYPE_F32 : DTYPE_F16,
+        .kv_type = options->kv_type == MOXIE_KV_F32    ? DTYPE_F32
+                   : options->kv_type == MOXIE_KV_Q8_0 ? DTYPE_Q8_0
+                                                       : DTYPE_F16,
         .keep_routes = options->keep_routes,
         .observe = options->observe,
     };
@@ -171,13 +145,14 @@ void moxie_session_destroy(struct moxie_session **session)
     if (!s) {
         return;
     }
-    for (uint32_t i = 0; i < N_PLANS; i++) {
+    for (uint32_t i = 0; i < FORWARD_LISTS; i++) {
         schedule_destroy(&s->plans[i].schedule);
         op_list_free(&s->plans[i].list);
     }
     for (uint32_t i = 0; i < s->n_buffers; i++) {
         s->model->backend->functions->buffer_destroy(s->model->backend, &s->buffers[i]);
     }
+    prediction_destroy(&s->prediction);
     s->model->n_sessions--;
     forward_free(&s->forward);
     free(s->buffers);
@@ -189,21 +164,16 @@ void moxie_session_destroy(struct moxie_session **session)
     *session = NULL;
 }
 
-/* The smallest list that takes n tokens, made at its first use. */
-static struct plan *plan_for(struct moxie_session *s, uint32_t n, struct error *err)
+struct session_plan *session_plan_for(struct moxie_session *s, uint32_t n, struct error *err)
 {
-    uint32_t chunk = s->forward.options.chunk;
-    uint32_t sizes[N_PLANS] = {1, SHORT_CHUNK < chunk ? SHORT_CHUNK : chunk, chunk};
-    uint32_t i = 0;
-    while (sizes[i] < n) {
-        i++;
-    }
-    struct plan *plan = &s->plans[i];
+    uint32_t max_tokens;
+    uint32_t index = forward_list_for(n, s->forward.options.chunk, &max_tokens);
+    struct session_plan *plan = &s->plans[index];
     if (plan->ready) {
         return plan;
     }
     op_list_free(&plan->list);
-    plan->ready = forward_write(&s->forward, sizes[i], &plan->list, err) &&
+    plan->ready = forward_write(&s->forward, max_tokens, &plan->list, err) &&
                   schedule_create(&plan->schedule, s->model->backend, &plan->list, err);
     return plan->ready ? plan : NULL;
 }
@@ -231,10 +201,20 @@ static bool read_routes(struct moxie_session *s, uint32_t n, struct error *err)
     return true;
 }
 
-static bool eval_chunk(struct moxie_session *s, const uint32_t *ids, uint32_t n, struct error *err)
+bool session_read_results(struct moxie_session *s, struct error *err)
+{
+    const struct forward *f = &s->forward;
+    s->has_logits = read_tensor(s, f->logits, s->logits, f->logits->bytes, err) &&
+                    read_tensor(s, f->best, &s->best, sizeof(s->best), err) &&
+                    read_routes(s, s->last_tokens, err);
+    return s->has_logits;
+}
+
+bool session_eval_chunk(struct moxie_session *s, const uint32_t *ids, uint32_t n,
+                        double *op_seconds, struct error *err)
 {
     struct backend *backend = s->model->backend;
-    struct plan *plan = plan_for(s, n, err);
+    struct session_plan *plan = session_plan_for(s, n, err);
     if (!plan) {
         return false;
     }
@@ -243,7 +223,8 @@ static bool eval_chunk(struct moxie_session *s, const uint32_t *ids, uint32_t n,
     memcpy(s->step->tokens, ids, n * sizeof(*ids));
     if (!backend->functions->write(backend, buffer_of(s, s->forward.step), 0, s->step,
                                    sizeof(*s->step) + n * sizeof(*ids), err) ||
-        !schedule_run(&plan->schedule, err)) {
+        !(op_seconds ? schedule_profile(&plan->schedule, op_seconds, err)
+                     : schedule_run(&plan->schedule, err))) {
         return false;
     }
     s->position += n;
@@ -251,8 +232,8 @@ static bool eval_chunk(struct moxie_session *s, const uint32_t *ids, uint32_t n,
     return true;
 }
 
-static bool check_tokens(const struct moxie_session *s, const uint32_t *ids, size_t n,
-                         struct error *err)
+bool session_check_tokens(const struct moxie_session *s, const uint32_t *ids, size_t n,
+                          struct error *err)
 {
     uint32_t context = s->forward.options.context;
     uint32_t vocabulary = s->model->model.hparams.vocabulary;
@@ -274,26 +255,19 @@ bool moxie_eval(struct moxie_session *s, const uint32_t *ids, size_t n, struct m
 {
     struct error err = {0};
     assert(n >= 1);
-    if (!check_tokens(s, ids, n, &err)) {
+    if (!session_check_tokens(s, ids, n, &err)) {
         return moxie_error_export(out, &err);
     }
     s->has_logits = false;
     uint32_t chunk = s->forward.options.chunk;
     for (size_t done = 0; done < n;) {
         uint32_t now = n - done < chunk ? (uint32_t)(n - done) : chunk;
-        if (!eval_chunk(s, ids + done, now, &err)) {
+        if (!session_eval_chunk(s, ids + done, now, NULL, &err)) {
             return moxie_error_export(out, &err);
         }
         done += now;
     }
-    const struct forward *f = &s->forward;
-    if (!read_tensor(s, f->logits, s->logits, f->logits->bytes, &err) ||
-        !read_tensor(s, f->best, &s->best, sizeof(s->best), &err) ||
-        !read_routes(s, s->last_tokens, &err)) {
-        return moxie_error_export(out, &err);
-    }
-    s->has_logits = true;
-    return true;
+    return session_read_results(s, &err) || moxie_error_export(out, &err);
 }
 
 const float *moxie_logits(const struct moxie_session *s)

@@ -8,6 +8,7 @@
 #extension GL_GOOGLE_include_directive : require
 #include "lib/types.glsl"
 #include "lib/tile.glsl"
+#define EXPERT_TILE TILE_TOKENS
 #include "lib/expert_tile.glsl"
 #include "lib/bias.glsl"
 

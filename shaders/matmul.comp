@@ -1,4 +1,4 @@
-/* y[t] = W x[t] + bias for many tokens: y[t][r] = sum over c of weight[r][c] x[t][c] + bias[r].
+/* y[t] = W x[t] + bias + residual[t] for many tokens.
  *
  * Work-group (x, y) makes the tile of rows 64 x ... and tokens TILE_TOKENS y ... (lib/tile.glsl).
  * Any rows, cols and tokens.
@@ -23,7 +23,8 @@ void store(uint row, uint first_token, vec4 products)
     products += bias_at(args.bias, row);
     for (uint j = 0u; j < 4u; j++) {
         if (first_token + j < args.step.n_tokens) {
-            args.y.v[(first_token + j) * args.rows + row] = products[j];
+            uint i = (first_token + j) * args.rows + row;
+            args.y.v[i] = products[j] + bias_at(args.residual, i);
         }
     }
 }

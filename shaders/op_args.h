@@ -63,15 +63,24 @@ struct rms_norm_args {
     U32 last_only;
 };
 
-/* y[t] = W x[t] + bias. one_row: there is one row of x and y whatever n is (the head). */
+/* y[t] = W x[t] + bias + residual[t]. one_row: there is one row of x, residual and y whatever n is
+ * (the head).
+ *
+ * A matmul and the experts' gate/up may have a norm: then x stands for x / sqrt(mean(x^2) +
+ * epsilon)
+ * * norm, the RMS norm of every row of x (struct rms_norm_args). Shaders take one only in lists
+ * made for at most OP_FEW_TOKENS (engine/op/op.h). */
 struct matmul_args {
     ADDRESS(step_buffer) step;
-    ADDRESS(words) weight; /* [rows, cols], any dtype */
-    ADDRESS(f32s) x;       /* (n or 1, cols) */
-    ADDRESS(f32s) bias;    /* (rows) or 0 */
-    ADDRESS(f32s) y;       /* (n or 1, rows) */
+    ADDRESS(words) weight;  /* [rows, cols], any dtype */
+    ADDRESS(f32s) x;        /* (n or 1, cols) */
+    ADDRESS(f32s) norm;     /* (cols) or 0: x is taken as it is */
+    ADDRESS(f32s) bias;     /* (rows) or 0 */
+    ADDRESS(f32s) residual; /* (n or 1, rows) or 0 */
+    ADDRESS(f32s) y;        /* (n or 1, rows) */
     U32 rows, cols;
     U32 one_row;
+    F32 epsilon; /* of the norm */
 };
 
 /* y[t][h] = W_h x[t][h], W_h being rows [h * rows, (h + 1) * rows) of the weight (the per-head
@@ -105,16 +114,45 @@ struct rope_args {
     F32 scale; /* of cos and sin: YaRN's attention factor, else 1 */
 };
 
-/* Row step.position + t of the caches = k[t], v[t], stored as the op's dtype (f32 or f16).
- * k_dim and v_dim are even. */
+/* Row step.position + t of the caches = k[t], v[t], stored as the op's dtype: f32, f16 or q8_0.
+ * k_dim and v_dim are even; for q8_0 multiples of 32. A cache of q8_0 is a [capacity, dim] matrix
+ * of format/dtype.h; rows of f32 and f16 follow each other without padding. */
 struct kv_store_args {
     ADDRESS(step_buffer) step;
     ADDRESS(f32s) k;        /* (n, k_dim) */
     ADDRESS(f32s) v;        /* (n, v_dim) */
-    ADDRESS(words) k_cache; /* (capacity, k_dim) of dtype, rows not padded */
+    ADDRESS(words) k_cache; /* (capacity, k_dim) of dtype */
     ADDRESS(words) v_cache; /* (capacity, v_dim) of dtype */
     U32 k_dim, v_dim, capacity;
 };
+
+/* What stands between the products of a layer and its attention, in one: q and k are normed head by
+ * head (rms_norm_args) where there are norms, then rotated (rope_args); q_rotated = q, and row
+ * step.position + t of the caches = k[t], v[t] (kv_store_args). head_dim is even; for caches of
+ * q8_0 a multiple of 32. */
+struct attention_prepare_args {
+    ADDRESS(step_buffer) step;
+    ADDRESS(f32s) q;           /* (n, heads, head_dim) */
+    ADDRESS(f32s) k;           /* (n, kv_heads, head_dim) */
+    ADDRESS(f32s) v;           /* (n, kv_heads, head_dim) */
+    ADDRESS(f32s) q_norm;      /* (head_dim) or 0 */
+    ADDRESS(f32s) k_norm;      /* (head_dim) or 0 */
+    ADDRESS(f32s) frequencies; /* (n_rotated / 2) */
+    ADDRESS(f32s) q_rotated;   /* (n, heads, head_dim) */
+    ADDRESS(words) k_cache;    /* (capacity, kv_heads, head_dim) of dtype */
+    ADDRESS(words) v_cache;    /* (capacity, kv_heads, head_dim) of dtype */
+    U32 heads, kv_heads, head_dim, n_rotated, capacity;
+    F32 epsilon; /* of the norms */
+    F32 scale;   /* of cos and sin */
+};
+
+/* Where few queries see many cache rows, the rows are shared out among several work-groups, and the
+ * last one that is done adds up what they found (split-k; Dao et al. 2023, "Flash-Decoding"). What
+ * they leave for it is in a tensor `parts` that both attentions have: ATTENTION_MAX_TILES counters,
+ * zero before and after every run; then at most ATTENTION_MAX_PARTS parts of dim + 2 floats, dim
+ * being head_dim or rank. The CPU has memory of its own for this and leaves the tensor alone. */
+#define ATTENTION_MAX_TILES 256
+#define ATTENTION_MAX_PARTS 2048
 
 /* Causal attention: the token at position i sees cache rows j <= i; with a window only those with
  * i - window < j. y[t][h] = sum_j p_j v[j][h'], p = softmax_j(q[t][h] . k[j][h'] * scale), h' = h /
@@ -127,7 +165,8 @@ struct attention_args {
     ADDRESS(words) k_cache; /* (capacity, kv_heads, head_dim) of dtype */
     ADDRESS(words) v_cache; /* (capacity, kv_heads, head_dim) of dtype */
     ADDRESS(f32s) sinks;    /* (heads) or 0 */
-    ADDRESS(f32s) y;        /* (n, heads, head_dim) */
+    ADDRESS(parts_words) parts;
+    ADDRESS(f32s) y; /* (n, heads, head_dim) */
     U32 heads, kv_heads, head_dim, capacity;
     U32 window; /* 0: none */
     F32 scale;
@@ -144,16 +183,17 @@ struct attention_latent_args {
     ADDRESS(step_buffer) step;
     ADDRESS(f32s) q;             /* (n, heads, rank): already through the key's up-projection */
     ADDRESS(f32s) q_rope;        /* (n, heads, rope_dim) */
-    ADDRESS(words) latent_cache; /* (capacity, rank) of dtype, rows not padded */
+    ADDRESS(words) latent_cache; /* (capacity, rank) of dtype */
     ADDRESS(words) rope_cache;   /* (capacity, rope_dim) of dtype */
-    ADDRESS(f32s) y;             /* (n, heads, rank) */
+    ADDRESS(parts_words) parts;
+    ADDRESS(f32s) y; /* (n, heads, rank) */
     U32 heads, rank, rope_dim, capacity;
     F32 scale;
 };
 
-/* Logits = weight x + bias, NaN counting as minus infinity; probabilities by `score` over all
- * experts; selection score = probability + correction (NaN again minus infinity). With n_groups > 1
- * only the experts of the top_groups best groups remain (groups are n_experts / n_groups
+/* Of the logits that a matmul made, NaN counting as minus infinity: probabilities by `score` over
+ * all experts; selection score = probability + correction (NaN again minus infinity). With n_groups
+ * > 1 only the experts of the top_groups best groups remain (groups are n_experts / n_groups
  * neighbours, worth `group_score`; ties: the lower group first). The top_k largest selection scores
  * of those are chosen (ties: the lower expert first), in descending order. Weights are the
  * probabilities, without the correction; if normalise, divided by their sum + 1e-20; times scale.
@@ -164,13 +204,11 @@ struct attention_latent_args {
  */
 struct router_args {
     ADDRESS(step_buffer) step;
-    ADDRESS(f32s) x;          /* (n, hidden) */
-    ADDRESS(f32s) weight;     /* (n_experts, hidden) f32, rows not padded */
-    ADDRESS(f32s) bias;       /* (n_experts) or 0 */
+    ADDRESS(f32s) logits;     /* (n, n_experts) */
     ADDRESS(f32s) correction; /* (n_experts) or 0 */
     ADDRESS(u32s) ids;        /* (n, top_k) */
     ADDRESS(f32s) weights;    /* (n, top_k) */
-    U32 hidden, n_experts, top_k;
+    U32 n_experts, top_k;
     U32 score, normalise;
     F32 scale;
     U32 n_groups, top_groups, group_score;
@@ -197,6 +235,7 @@ struct expert_gate_up_args {
     ADDRESS(addresses) slabs; /* (n_experts) 64-bit addresses; 0 = not here */
     ADDRESS(u32s) ids;        /* (n, top_k) */
     ADDRESS(f32s) x;          /* (n, hidden) */
+    ADDRESS(f32s) norm;       /* (hidden) or 0, as in matmul_args */
     ADDRESS(u32s) offsets;    /* (n_experts + 1) or 0 */
     ADDRESS(u32s) pairs;      /* (n * top_k) or 0 */
     ADDRESS(f32s) gate_bias;  /* [n_experts, ffn] f32 as in format/dtype.h, or 0; both or neither */
@@ -205,6 +244,7 @@ struct expert_gate_up_args {
     U32 hidden, ffn, n_experts, top_k;
     U32 activation;
     F32 limit, alpha; /* of ACTIVATION_SWIGLU_CLAMPED: 7 and 1.702 in gpt-oss */
+    F32 epsilon;      /* of the norm */
 };
 
 /* For every pair whose expert is here: parts[pair] = down h[pair] + bias[e], e = ids[pair]; other
@@ -230,6 +270,23 @@ struct expert_combine_args {
     ADDRESS(f32s) residual; /* (n, hidden) */
     ADDRESS(f32s) y;        /* (n, hidden) */
     U32 hidden, top_k;
+};
+
+/* expert_down and expert_combine in one, for experts that agree in type: y[t] = residual[t] + sum
+ * over slots, in order, of weights[t][slot] * (down h[pair] + bias[e]), pair = t * top_k + slot, e
+ * = ids[pair]. Slots whose expert is not here (slabs[e] = 0) add nothing, and their h is not read.
+ */
+struct expert_down_sum_args {
+    ADDRESS(step_buffer) step;
+    ADDRESS(addresses) slabs; /* (n_experts) */
+    ADDRESS(u32s) ids;        /* (n, top_k) */
+    ADDRESS(f32s) h;          /* (n * top_k, ffn) */
+    ADDRESS(f32s) weights;    /* (n, top_k) */
+    ADDRESS(f32s) bias;       /* (n_experts, hidden) rows not padded, or 0 */
+    ADDRESS(f32s) residual;   /* (n, hidden) */
+    ADDRESS(f32s) y;          /* (n, hidden) */
+    U32 hidden, ffn, n_experts, top_k;
+    U32 down_offset; /* bytes, a multiple of 16 */
 };
 
 /* id = index of the largest of x (ties: the lowest index; NaN is never chosen unless all are NaN,

@@ -1,13 +1,12 @@
-/* logits = weight x + bias; of the experts in the best groups, the top_k by logit, or by
- * probability + correction, in descending order (ties: the lower expert first); weights = their
- * probabilities, divided by their sum if normalise, times scale (struct router_args).
+/* Of the experts in the best groups, the top_k by logit, or by probability + correction, in
+ * descending order (ties: the lower expert first); weights = their probabilities, divided by their
+ * sum if normalise, times scale (struct router_args).
  *
- * Work-group y has token y. Eight invocations share the dot product of an expert; then each
- * invocation counts, for its groups and then for its experts, those that go before: the count is
- * the place among the chosen. Scores are compared as integers (lib/order.glsl); 0 is an expert
- * whose group was dropped. NaN counts as minus infinity; if no logit is a number the weights are
- * NaN. n_experts <= ROUTER_MAX_EXPERTS, a multiple of n_groups; top_k <= ROUTER_MAX_TOP_K and <=
- * the experts of top_groups groups; GROUP_SIZE is a multiple of 8.
+ * Work-group y has token y. Each invocation counts, for its groups and then for its experts, those
+ * that go before: the count is the place among the chosen. Scores are compared as integers
+ * (lib/order.glsl); 0 is an expert whose group was dropped. NaN counts as minus infinity; if no
+ * logit is a number the weights are NaN. n_experts <= ROUTER_MAX_EXPERTS, a multiple of n_groups;
+ * top_k <= ROUTER_MAX_TOP_K and <= the experts of top_groups groups.
  */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -20,7 +19,6 @@ layout(local_size_x_id = 0, local_size_x = 256) in;
 
 #include "lib/reduce.glsl"
 
-#define LANES 8u
 #define LOWEST (-3.402823466e38)
 
 layout(push_constant) uniform push
@@ -28,7 +26,6 @@ layout(push_constant) uniform push
     router_args args;
 };
 
-shared float lane_sums[GROUP_SIZE];
 shared float logits[ROUTER_MAX_EXPERTS];
 shared uint keys[ROUTER_MAX_EXPERTS];
 shared uint group_keys[ROUTER_MAX_EXPERTS];
@@ -43,36 +40,12 @@ float number_or_lowest(float value)
     return is_nan(value) ? LOWEST : max(value, LOWEST);
 }
 
-float lane_product(uint expert, uint lane, uint x_row)
+void read_logits(uint t)
 {
-    float sum = 0.0;
-    for (uint column = lane * 4u; column < args.hidden; column += LANES * 4u) {
-        sum += dot(row_load4(args.weight, expert * args.hidden, args.hidden, column),
-                   row_load4(args.x, x_row, args.hidden, column));
+    for (uint e = gl_LocalInvocationIndex; e < args.n_experts; e += GROUP_SIZE) {
+        logits[e] = number_or_lowest(args.logits.v[t * args.n_experts + e]);
     }
-    return sum;
-}
-
-void make_logits(uint t)
-{
-    uint lane = gl_LocalInvocationIndex % LANES;
-    uint team = gl_LocalInvocationIndex / LANES;
-    for (uint first = 0u; first < args.n_experts; first += GROUP_SIZE / LANES) {
-        uint expert = first + team;
-        float sum = 0.0;
-        if (expert < args.n_experts) {
-            sum = lane_product(expert, lane, t * args.hidden);
-        }
-        lane_sums[gl_LocalInvocationIndex] = sum;
-        barrier();
-        if (lane == 0u && expert < args.n_experts) {
-            for (uint i = 1u; i < LANES; i++) {
-                sum += lane_sums[gl_LocalInvocationIndex + i];
-            }
-            logits[expert] = number_or_lowest(sum + bias_at(args.bias, expert));
-        }
-        barrier();
-    }
+    barrier();
 }
 
 /* Largest logit and sum of exponentials; NaN if no logit is a number. */
@@ -179,7 +152,7 @@ void main()
         return;
     }
     uint me = gl_LocalInvocationIndex;
-    make_logits(t);
+    read_logits(t);
     make_divisor();
     make_keys();
     if (args.n_groups > 1u) {

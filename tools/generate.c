@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "tools/selftest.h"
+
 /* First tokens that sliding keeps at least: models lean on them whatever they are (attention sinks,
  * Xiao et al. 2023). */
 #define SLIDE_KEEP 4
@@ -42,9 +44,13 @@ struct moxie_model *open_model(const char *tool, const char *path, struct engine
         tool_fail(tool, "the demo model is not beside the program: name a model");
         return NULL;
     }
+    char folder[CACHE_FOLDER_BYTES];
+    flags->model.cache_folder = flags->no_cache ? NULL : cache_folder(folder);
+    selftest_start(tool, flags->model.device, flags->model.cache_folder);
     flags->model.progress = show_progress;
     flags->model.progress_context = &progress;
     struct moxie_model *model = moxie_open(path, &flags->model, &err);
+    flags->model.cache_folder = NULL; /* the back end has its own copy */
     progress_finish(&progress);
     if (!model) {
         tool_fail(tool, err.text);
@@ -70,8 +76,10 @@ struct moxie_session *open_session(const char *tool, struct moxie_model *model,
     *done = false;
     if (flags->kv_type && strcmp(flags->kv_type, "f32") == 0) {
         flags->session.kv_type = MOXIE_KV_F32;
+    } else if (flags->kv_type && strcmp(flags->kv_type, "q8_0") == 0) {
+        flags->session.kv_type = MOXIE_KV_Q8_0;
     } else if (flags->kv_type && strcmp(flags->kv_type, "f16") != 0) {
-        tool_fail(tool, "--kv-type must be f16 or f32");
+        tool_fail(tool, "--kv-type must be f16, f32 or q8_0");
         return NULL;
     }
     struct moxie_session *session = moxie_session_create(model, &flags->session, &err);

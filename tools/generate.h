@@ -16,6 +16,7 @@ struct engine_flags {
     struct moxie_session_options session;
     const char *kv_type;
     bool print_ops;
+    bool no_cache; /* else open_model says where the cache is */
 };
 
 /* Rows of a table of options. */
@@ -26,9 +27,12 @@ struct engine_flags {
         {"--threads", "-t", \
          OPTION_U32,  &(flags)->model.threads, \
          "N",         "threads of the CPU (default: one per core)"}, \
+        {"--vram",     NULL, \
+         OPTION_BYTES, &(flags)->model.device_memory, \
+         "BYTES",      "most memory to take on the GPU, e.g. 6G (default: what is free)"}, \
     { \
-        "--vram", NULL, OPTION_BYTES, &(flags)->model.device_memory, "BYTES", \
-            "most memory to take on the GPU, e.g. 6G (default: what is free)" \
+        "--no-cache", NULL, OPTION_FLAG, &(flags)->no_cache, NULL, \
+            "neither use nor keep what an earlier start has compiled for the GPU" \
     }
 #define SESSION_OPTIONS(flags) \
     {"--context", "-c", \
@@ -37,9 +41,12 @@ struct engine_flags {
         {"--chunk",  NULL, \
          OPTION_U32, &(flags)->session.chunk, \
          "N",        "most tokens of a prompt computed at once (default 512)"}, \
-        {"--kv-type", NULL, \
-         OPTION_TEXT, &(flags)->kv_type, \
-         "T",         "keys and values of the context as f16 or f32 (default f16; f32 for logits)"}, \
+        {"--kv-type", \
+         NULL, \
+         OPTION_TEXT, \
+         &(flags)->kv_type, \
+         "T", \
+         "keys and values of the context as f16, f32 or q8_0 (default f16; f32 for logits)"}, \
         {"--print-ops",       NULL, OPTION_FLAG, \
          &(flags)->print_ops, NULL, "print the list of operations of one token and exit"}, \
     { \

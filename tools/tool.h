@@ -19,8 +19,11 @@
     X(quantize, "make a .moxie file with fewer bits per weight") \
     X(imatrix, "collect activation statistics for quantize") \
     X(export, "make a GGUF file of a model") \
+    X(synth, "write a model of random weights at the shape of a known one") \
     X(inspect, "show what is in a .moxie or GGUF file") \
     X(verify, "check every byte of a .moxie file") \
+    X(bench, "measure how fast a model runs, and how fast it could") \
+    X(selftest, "check every operation on this machine's device and driver") \
     X(devices, "list what can compute here") \
     X(tokenize, "text to token ids, or back") \
     X(render, "a conversation as the prompt the model's chat template makes of it") \
@@ -90,6 +93,15 @@ double progress_seconds(const struct progress *progress);
 bool bytes_parse(const char *text, uint64_t *bytes);
 /* "14.5 MiB", for people; returns text. */
 const char *bytes_text(uint64_t bytes, char text[32]);
+
+#define CACHE_FOLDER_BYTES 4096
+/* $XDG_CACHE_HOME/moxie, else ~/.cache/moxie, written to `folder` (CACHE_FOLDER_BYTES), which is
+ * returned; NULL if there is no such place. It need not exist. */
+const char *cache_folder(char *folder);
+
+/* Tries other sizes of kernels on a GPU, keeps the faster ones and prints a line for each; an exit
+ * code. */
+int tune_device(const char *tool, const char *device);
 
 /* The path of the model that ships with moxie: beside the program in the build folder, or
  * installed; NULL if neither is there. */

@@ -1,5 +1,6 @@
-/* Asks the processor with CPUID, and the operating system (XGETBV) whether it saves the wide
+/* x86: asks the processor with CPUID, and the operating system (XGETBV) whether it saves the wide
  * registers. Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID.
+ * ARM: asks Linux (HWCAP, Documentation/arch/arm64/elf_hwcaps.rst of the kernel).
  */
 #include "engine/base/cpu_features.h"
 
@@ -49,6 +50,18 @@ static uint32_t detect(void)
     }
     return features;
 }
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+static uint32_t detect(void)
+{
+    const unsigned long asimd = 1ul << 1, asimd_dot = 1ul << 20;
+    unsigned long has = getauxval(AT_HWCAP);
+    if (!(has & asimd)) {
+        return 0;
+    }
+    return has & asimd_dot ? CPU_NEON | CPU_NEON_DOT : CPU_NEON;
+}
 #else
 static uint32_t detect(void)
 {
@@ -78,5 +91,8 @@ const char *cpu_features_text(uint32_t features)
         "avx512 avx512_vnni",
         "avx2 avx512 avx512_vnni",
     };
+    if (features & (CPU_NEON | CPU_NEON_DOT)) {
+        return features & CPU_NEON_DOT ? "neon neon_dot" : "neon";
+    }
     return texts[features & (CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI)];
 }

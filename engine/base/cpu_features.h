@@ -7,6 +7,8 @@ enum cpu_feature {
     CPU_AVX2 = 1 << 0,   /* with FMA and F16C */
     CPU_AVX512 = 1 << 1, /* F, BW, DQ, VL, and the operating system saves the registers */
     CPU_AVX512_VNNI = 1 << 2,
+    CPU_NEON = 1 << 3,     /* of 64-bit ARM: Advanced SIMD, with conversion from f16 */
+    CPU_NEON_DOT = 1 << 4, /* sdot: four products of bytes added up in one instruction */
 };
 
 /* Detected features and'ed with the mask (all ones at first). */

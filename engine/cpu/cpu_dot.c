@@ -6,8 +6,8 @@
 #include <assert.h>
 #include <stddef.h>
 
-#include "engine/cpu/cpu_dot_x86.h"
-#include "format/f16.h"
+#include "engine/cpu/cpu_attention.h"
+#include "engine/cpu/cpu_ladder.h"
 #include "format/quant.h"
 
 /* Decoded at a time: a whole number of blocks of every type. */
@@ -41,42 +41,6 @@ static float dot_decoded(const struct dtype_info *type, const uint8_t *const pla
 DTYPES(X)
 #undef X
 
-static float dot_f32_cache(const void *row, const float *x, uint64_t n)
-{
-    const float *values = row;
-    double sum = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        sum += (double)values[i] * x[i];
-    }
-    return (float)sum;
-}
-
-static void add_scaled_f32_cache(const void *row, float scale, uint64_t n, float *y)
-{
-    const float *values = row;
-    for (uint64_t i = 0; i < n; i++) {
-        y[i] += scale * values[i];
-    }
-}
-
-static float dot_f16_cache(const void *row, const float *x, uint64_t n)
-{
-    const uint16_t *halves = row;
-    double sum = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        sum += (double)f32_from_f16(halves[i]) * x[i];
-    }
-    return (float)sum;
-}
-
-static void add_scaled_f16_cache(const void *row, float scale, uint64_t n, float *y)
-{
-    const uint16_t *halves = row;
-    for (uint64_t i = 0; i < n; i++) {
-        y[i] += scale * f32_from_f16(halves[i]);
-    }
-}
-
 const struct cpu_level cpu_level_plain = {
     .name = "plain",
     .dots =
@@ -85,8 +49,7 @@ const struct cpu_level cpu_level_plain = {
             DTYPES(X)
 #undef X
         },
-    .f32_cache = {dot_f32_cache, add_scaled_f32_cache},
-    .f16_cache = {dot_f16_cache, add_scaled_f16_cache},
+    .attention = &cpu_attention_math_plain,
 };
 
 struct cpu_level cpu_level_choose(uint32_t features)
@@ -102,12 +65,12 @@ struct cpu_level cpu_level_choose(uint32_t features)
             if ((*rung)->dots[i].dot) {
                 level.dots[i] = (*rung)->dots[i];
             }
+            if ((*rung)->tiles[i].multiply) {
+                level.tiles[i] = (*rung)->tiles[i];
+            }
         }
-        if ((*rung)->f32_cache.dot) {
-            level.f32_cache = (*rung)->f32_cache;
-        }
-        if ((*rung)->f16_cache.dot) {
-            level.f16_cache = (*rung)->f16_cache;
+        if ((*rung)->attention) {
+            level.attention = (*rung)->attention;
         }
     }
     return level;
@@ -118,10 +81,4 @@ const struct cpu_dot *cpu_dot_of(const struct cpu_level *level, enum dtype dtype
     const struct dtype_info *type = dtype_info(dtype);
     assert(type);
     return &level->dots[type - dtype_at(0)];
-}
-
-const struct cpu_cache_math *cpu_cache_math_of(const struct cpu_level *level, enum dtype dtype)
-{
-    assert(dtype == DTYPE_F32 || dtype == DTYPE_F16);
-    return dtype == DTYPE_F32 ? &level->f32_cache : &level->f16_cache;
 }

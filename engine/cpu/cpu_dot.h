@@ -2,7 +2,7 @@
  *
  * A dot product may want the activations in a form of its own (int8 blocks). That form is prepared
  * once per row of activations and shared by all weight rows and threads. Level 0 is plain C over
- * decoded values: the reference. Faster ones are found at run time by the ladder in cpu_dot_x86.h.
+ * decoded values: the reference. Faster ones are found at run time by the ladder in cpu_ladder.h.
  */
 #pragma once
 
@@ -20,12 +20,7 @@ struct cpu_dot {
     float (*dot)(const uint8_t *const planes[DTYPE_MAX_PLANES], const void *x, uint64_t cols);
 };
 
-/* The two loops of attention over rows of a cache, whose dtype is f32 or f16. */
-struct cpu_cache_math {
-    float (*dot)(const void *row, const float *x, uint64_t n);
-    /* y += scale * row */
-    void (*add_scaled)(const void *row, float scale, uint64_t n, float *y);
-};
+struct cpu_attention_math; /* engine/cpu/cpu_attention.h */
 
 enum cpu_dtype_index {
 #define X(NAME, ...) CPU_DTYPE_##NAME,
@@ -34,12 +29,22 @@ enum cpu_dtype_index {
         CPU_DTYPES
 };
 
+/* Products of many rows of a matrix with many vectors at once (cpu_tile.h). */
+struct cpu_tile_call;
+struct cpu_tile {
+    void (*multiply)(const struct cpu_tile_call *call); /* NULL: there is none */
+    uint64_t scratch_bytes;
+    uint32_t rows; /* at a time */
+    uint32_t from; /* number of vectors from which on it is faster than dot products */
+};
+
 /* What one instruction set brings. Rows that are NULL leave the level below in place. */
 struct cpu_level {
     const char *name;
     uint32_t features; /* all of these are needed (enum cpu_feature) */
     struct cpu_dot dots[CPU_DTYPES];
-    struct cpu_cache_math f32_cache, f16_cache;
+    struct cpu_tile tiles[CPU_DTYPES];
+    const struct cpu_attention_math *attention;
 };
 
 extern const struct cpu_level cpu_level_plain;
@@ -48,4 +53,3 @@ extern const struct cpu_level cpu_level_plain;
 struct cpu_level cpu_level_choose(uint32_t features);
 
 const struct cpu_dot *cpu_dot_of(const struct cpu_level *level, enum dtype dtype);
-const struct cpu_cache_math *cpu_cache_math_of(const struct cpu_level *level, enum dtype dtype);

@@ -154,11 +154,13 @@ float cpu_dot_q8_0_avx512_vnni(const uint8_t *const planes[], const void *prepar
         uint64_t n = blocks - b;
         const uint8_t *quants = planes[0] + 32 * b;
         const int8_t *q = x.q + 32 * b;
+        int8_prefetch_far(planes[1] + 2 * b, 64);
         __m512 halves = load_halves(planes[1] + 2 * b, n);
         __m512 scales = _mm512_mul_ps(halves, _mm512_load_ps(x.scales + b));
         offsets = _mm512_fmadd_ps(halves, _mm512_load_ps(x.sums32 + b), offsets);
         if (n >= 16) {
             for (uint64_t i = 0; i < 16; i += 2) {
+                int8_prefetch_far(quants + 32 * i, 1024);
                 __m512i products = multiply_q8_0(quants + 32 * i, 2, q + 32 * i);
                 sums[i / 2 % 2] = add_two_blocks(products, scales, (int)i, sums[i / 2 % 2]);
             }

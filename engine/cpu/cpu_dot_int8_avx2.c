@@ -4,7 +4,8 @@
 uint64_t cpu_int8_bytes_avx2(uint64_t cols)
 {
     uint64_t padded = int8_padded(cols);
-    return 2 * padded + (padded / 32 + padded / 16 + padded / 32) * sizeof(float);
+    return 2 * padded + (padded / 32 + padded / 16 + padded / 32) * sizeof(float) +
+           (padded / 16 + padded / 32) * sizeof(int32_t);
 }
 
 static float largest_magnitude(const __m256 x[4])
@@ -32,8 +33,14 @@ static float nan_unless_finite(const __m256 x[4])
 /* Below this, 127 / largest would be infinite; such a block is zero. */
 #define SMALLEST_MAGNITUDE 1e-30f
 
-static void prepare_block(const float *source, int8_t *q, int8_t *halves, float *scale,
-                          float *sums16, float *sums32)
+/* Where the numbers of one block go. */
+struct block {
+    int8_t *q, *halves;
+    float *scale, *sums16, *sums32;
+    int32_t *shifts16, *shifts32;
+};
+
+static void prepare_block(const float *source, struct block to)
 {
     __m256 x[4];
     __m256i n[4];
@@ -51,36 +58,45 @@ static void prepare_block(const float *source, int8_t *q, int8_t *halves, float 
     __m256i packed =
         _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
     packed = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    _mm256_store_si256((__m256i *)(void *)q, packed);
-    _mm_store_si128((__m128i *)(void *)halves, _mm256_castsi256_si128(packed));
-    _mm_store_si128((__m128i *)(void *)(halves + 64), _mm256_extracti128_si256(packed, 1));
+    _mm256_store_si256((__m256i *)(void *)to.q, packed);
+    _mm_store_si128((__m128i *)(void *)to.halves, _mm256_castsi256_si128(packed));
+    _mm_store_si128((__m128i *)(void *)(to.halves + 64), _mm256_extracti128_si256(packed, 1));
     __m256i sums =
         _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), packed), _mm256_set1_epi16(1));
     sums = _mm256_hadd_epi32(sums, sums);
     sums = _mm256_hadd_epi32(sums, sums);
-    *scale = d;
-    sums16[0] = d * (float)_mm256_extract_epi32(sums, 0);
-    sums16[1] = d * (float)_mm256_extract_epi32(sums, 4);
-    *sums32 = sums16[0] + sums16[1];
+    int32_t first = _mm256_extract_epi32(sums, 0), second = _mm256_extract_epi32(sums, 4);
+    *to.scale = d;
+    to.sums16[0] = d * (float)first;
+    to.sums16[1] = d * (float)second;
+    *to.sums32 = to.sums16[0] + to.sums16[1];
+    to.shifts16[0] = -128 * first;
+    to.shifts16[1] = -128 * second;
+    *to.shifts32 = -128 * (first + second);
 }
 
 void cpu_int8_prepare_avx2(const float *x, uint64_t cols, void *prepared)
 {
     struct int8_row row = int8_row_of(prepared, cols);
     int8_t *q = prepared;
-    int8_t *halves = q + int8_padded(cols);
+    int8_t *halves = (int8_t *)row.halves;
     float *scales = (float *)row.scales;
     float *sums16 = (float *)row.sums16;
     float *sums32 = (float *)row.sums32;
+    int32_t *shifts16 = (int32_t *)row.shifts16;
+    int32_t *shifts32 = (int32_t *)row.shifts32;
     uint64_t blocks = cols / 32, padded = int8_padded(cols) / 32;
     uint64_t last_four = blocks / 4 * 4;
     memset(halves + 32 * last_four, 0, 32 * (padded - last_four));
     for (uint64_t b = 0; b < blocks; b++) {
-        prepare_block(x + 32 * b, q + 32 * b, halves + 128 * (b / 4) + 16 * (b % 4), scales + b,
-                      sums16 + 2 * b, sums32 + b);
+        prepare_block(x + 32 * b,
+                      (struct block){q + 32 * b, halves + 128 * (b / 4) + 16 * (b % 4), scales + b,
+                                     sums16 + 2 * b, sums32 + b, shifts16 + 2 * b, shifts32 + b});
     }
     memset(q + 32 * blocks, 0, 32 * (padded - blocks));
     memset(scales + blocks, 0, (padded - blocks) * sizeof(float));
     memset(sums16 + 2 * blocks, 0, 2 * (padded - blocks) * sizeof(float));
     memset(sums32 + blocks, 0, (padded - blocks) * sizeof(float));
+    memset(shifts16 + 2 * blocks, 0, 2 * (padded - blocks) * sizeof(int32_t));
+    memset(shifts32 + blocks, 0, (padded - blocks) * sizeof(int32_t));
 }

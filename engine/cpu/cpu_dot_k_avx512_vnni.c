@@ -65,6 +65,21 @@ static inline __m512 scale_groups_of_32(const uint8_t *field, struct int8_row x,
     return _mm512_mul_ps(scales, x_both);
 }
 
+/* Asks for the 128 bytes of quants of super-block s + 16. */
+static inline void prefetch_quants(const uint8_t *const planes[], uint64_t s)
+{
+    int8_prefetch(planes[0] + 128 * s, 2048);
+    int8_prefetch(planes[0] + 128 * s + 64, 2048);
+}
+
+/* The same for a plane with less: once for all super-blocks of a cache line. */
+static inline void prefetch_plane(const uint8_t *plane, uint64_t s, uint64_t bytes)
+{
+    if (s % (64 / bytes) == 0) {
+        int8_prefetch(plane + bytes * s, 16 * bytes);
+    }
+}
+
 /* The sum of all lanes, less those of the upper half of `minimum`. */
 static inline float subtract_upper(__m512 sums, __m512 minimum)
 {
@@ -130,6 +145,8 @@ float cpu_dot_q4_k_avx512_vnni(const uint8_t *const planes[], const void *prepar
     __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     __m512 minimum = _mm512_setzero_ps();
     for (uint64_t s = 0; s < cols / 256; s++) {
+        prefetch_quants(planes, s);
+        prefetch_plane(planes[1], s, 16);
         __m512 factors = scale_groups_of_32(planes[1] + 16 * s, x, s, inverse_places);
         minimum = _mm512_add_ps(factors, minimum);
         for (int v = 0; v < 4; v++) {
@@ -147,6 +164,9 @@ float cpu_dot_q5_k_avx512_vnni(const uint8_t *const planes[], const void *prepar
     __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     __m512 minimum = _mm512_setzero_ps();
     for (uint64_t s = 0; s < cols / 256; s++) {
+        prefetch_quants(planes, s);
+        prefetch_plane(planes[1], s, 32);
+        prefetch_plane(planes[2], s, 16);
         __m512 factors = scale_groups_of_32(planes[2] + 16 * s, x, s, _mm256_set1_ps(1));
         minimum = _mm512_add_ps(factors, minimum);
         __m512i high = load_twice(planes[1] + 32 * s);
@@ -167,6 +187,9 @@ float cpu_dot_q6_k_avx512_vnni(const uint8_t *const planes[], const void *prepar
     __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     __m512 offsets = _mm512_setzero_ps();
     for (uint64_t s = 0; s < cols / 256; s++) {
+        prefetch_quants(planes, s);
+        prefetch_plane(planes[1], s, 64);
+        prefetch_plane(planes[2], s, 16);
         __m512 factors = scale_groups_of_16(int8_load_16(planes[2] + 16 * s),
                                             int8_half(planes[3] + 2 * s), x, s, &offsets);
         for (int v = 0; v < 4; v++) {

@@ -12,20 +12,24 @@ struct rms_norm_loop {
     float epsilon;
 };
 
+void cpu_rms_norm_row(const float *x, const float *weight, float epsilon, uint64_t dim, float *y)
+{
+    double sum = 0;
+    for (uint64_t i = 0; i < dim; i++) {
+        sum += (double)x[i] * x[i];
+    }
+    float factor = (float)(1 / sqrt(sum / (double)dim + (double)epsilon));
+    for (uint64_t i = 0; i < dim; i++) {
+        y[i] = x[i] * factor * weight[i];
+    }
+}
+
 static void rms_norm_range(void *context, uint64_t begin, uint64_t end, uint32_t thread)
 {
     const struct rms_norm_loop *loop = context;
     for (uint64_t row = begin; row < end; row++) {
-        const float *x = loop->x + row * loop->dim;
-        float *y = loop->y + row * loop->dim;
-        double sum = 0;
-        for (uint64_t i = 0; i < loop->dim; i++) {
-            sum += (double)x[i] * x[i];
-        }
-        float factor = (float)(1 / sqrt(sum / (double)loop->dim + (double)loop->epsilon));
-        for (uint64_t i = 0; i < loop->dim; i++) {
-            y[i] = x[i] * factor * loop->weight[i];
-        }
+        cpu_rms_norm_row(loop->x + row * loop->dim, loop->weight, loop->epsilon, loop->dim,
+                         loop->y + row * loop->dim);
     }
 }
 

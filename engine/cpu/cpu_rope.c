@@ -3,46 +3,50 @@
  */
 #include <math.h>
 
+#include "engine/cpu/cpu_attention.h"
 #include "engine/cpu/cpu_internal.h"
 
 struct rope_loop {
     const struct rope_args *args;
-    uint32_t position;
+    uint64_t position;
 };
 
-static void rope_head(const struct rope_args *args, const float *x, const float *cosines,
-                      const float *sines, float *y)
+void cpu_rope_turns(const float *frequencies, uint64_t position, uint32_t n_pairs, float scale,
+                    float *cosines, float *sines)
 {
-    uint32_t half = args->n_rotated / 2;
-    for (uint32_t j = 0; j < half; j++) {
-        float a = x[j], b = x[j + half];
-        y[j] = a * cosines[j] - b * sines[j];
-        y[j + half] = b * cosines[j] + a * sines[j];
-    }
-    for (uint32_t j = args->n_rotated; j < args->head_dim; j++) {
-        y[j] = x[j];
+    for (uint32_t j = 0; j < n_pairs; j++) {
+        float angle = (float)position * frequencies[j];
+        cosines[j] = (float)cos((double)angle) * scale;
+        sines[j] = (float)sin((double)angle) * scale;
     }
 }
 
-/* Pairs of one head: bounds the stack. */
-#define MAX_PAIRS 512
+void cpu_rope_head(const float *x, const float *cosines, const float *sines, uint32_t n_pairs,
+                   uint32_t head_dim, float *y)
+{
+    for (uint32_t j = 0; j < n_pairs; j++) {
+        float a = x[j], b = x[j + n_pairs];
+        y[j] = a * cosines[j] - b * sines[j];
+        y[j + n_pairs] = b * cosines[j] + a * sines[j];
+    }
+    for (uint32_t j = 2 * n_pairs; j < head_dim; j++) {
+        y[j] = x[j];
+    }
+}
 
 static void rope_range(void *context, uint64_t begin, uint64_t end, uint32_t thread)
 {
     const struct rope_loop *loop = context;
     const struct rope_args *args = loop->args;
-    const float *frequencies = cpu_pointer(args->frequencies);
-    float cosines[MAX_PAIRS], sines[MAX_PAIRS];
+    float cosines[CPU_ROPE_MAX_PAIRS], sines[CPU_ROPE_MAX_PAIRS];
     for (uint64_t t = begin; t < end; t++) {
-        for (uint32_t j = 0; j < args->n_rotated / 2; j++) {
-            float angle = (float)(loop->position + t) * frequencies[j];
-            cosines[j] = (float)cos((double)angle) * args->scale;
-            sines[j] = (float)sin((double)angle) * args->scale;
-        }
+        cpu_rope_turns(cpu_pointer(args->frequencies), loop->position + t, args->n_rotated / 2,
+                       args->scale, cosines, sines);
         for (uint64_t h = 0; h < args->heads; h++) {
             uint64_t offset = (t * args->heads + h) * args->head_dim;
-            rope_head(args, (const float *)cpu_pointer(args->x) + offset, cosines, sines,
-                      (float *)cpu_pointer(args->y) + offset);
+            cpu_rope_head((const float *)cpu_pointer(args->x) + offset, cosines, sines,
+                          args->n_rotated / 2, args->head_dim,
+                          (float *)cpu_pointer(args->y) + offset);
         }
     }
 }
@@ -52,7 +56,7 @@ void cpu_rope(const struct cpu_run *run, const struct op *op)
     const struct rope_args *args = &op->args.rope;
     const struct step *step = cpu_step(op, args->step);
     assert(args->n_rotated % 2 == 0 && args->n_rotated <= args->head_dim);
-    assert(args->n_rotated / 2 <= MAX_PAIRS);
+    assert(args->n_rotated / 2 <= CPU_ROPE_MAX_PAIRS);
     struct rope_loop loop = {args, step->position};
     thread_pool_for(run->pool, step->n_tokens, 4, rope_range, &loop);
 }

@@ -1,5 +1,5 @@
-/* Logits of all experts, their probabilities, the groups that remain, the top_k largest selection
- * scores in descending order.
+/* Probabilities of all experts, the groups that remain, the top_k largest selection scores in
+ * descending order.
  *
  * The choice is made as shaders/op_args.h says: by logits, or by probability + correction.
  */
@@ -7,17 +7,12 @@
 
 #include "engine/cpu/cpu_internal.h"
 
-struct router_loop {
-    const struct router_args *args;
-    float *logits; /* (n, n_experts) */
-};
-
 /* What is known of one token's experts. */
 struct candidates {
-    const float *correction;        /* or NULL */
-    float *scores;                  /* logits, then probabilities */
-    float keys[ROUTER_MAX_EXPERTS]; /* what they are compared by */
-    bool taken[ROUTER_MAX_EXPERTS]; /* chosen, or in a group that was dropped */
+    const float *correction;          /* or NULL */
+    float scores[ROUTER_MAX_EXPERTS]; /* logits, then probabilities */
+    float keys[ROUTER_MAX_EXPERTS];   /* what they are compared by */
+    bool taken[ROUTER_MAX_EXPERTS];   /* chosen, or in a group that was dropped */
 };
 
 static float number_or_lowest(float value)
@@ -93,14 +88,16 @@ static void drop_groups(const struct router_args *args, struct candidates *candi
     }
 }
 
-static void route_token(const struct router_args *args, float *logits, uint32_t *ids,
+static void route_token(const struct router_args *args, const float *logits, uint32_t *ids,
                         float *weights)
 {
-    struct candidates candidates = {.correction = cpu_pointer(args->correction), .scores = logits};
+    struct candidates candidates;
+    candidates.correction = cpu_pointer(args->correction);
     for (uint32_t e = 0; e < args->n_experts; e++) {
-        candidates.keys[e] = logits[e] = number_or_lowest(logits[e]);
+        candidates.keys[e] = candidates.scores[e] = number_or_lowest(logits[e]);
+        candidates.taken[e] = false;
     }
-    make_probabilities(args, logits);
+    make_probabilities(args, candidates.scores);
     for (uint32_t e = 0; candidates.correction && e < args->n_experts; e++) {
         candidates.keys[e] = selection_score(&candidates, e);
     }
@@ -110,7 +107,7 @@ static void route_token(const struct router_args *args, float *logits, uint32_t 
     float sum = 0;
     for (uint32_t slot = 0; slot < args->top_k; slot++) {
         ids[slot] = take_largest(candidates.keys, args->n_experts, candidates.taken);
-        weights[slot] = logits[ids[slot]];
+        weights[slot] = candidates.scores[ids[slot]];
         sum += weights[slot];
     }
     float divisor = args->normalise ? sum + 1e-20f : 1;
@@ -121,10 +118,9 @@ static void route_token(const struct router_args *args, float *logits, uint32_t 
 
 static void router_range(void *context, uint64_t begin, uint64_t end, uint32_t thread)
 {
-    const struct router_loop *loop = context;
-    const struct router_args *args = loop->args;
+    const struct router_args *args = context;
     for (uint64_t t = begin; t < end; t++) {
-        route_token(args, loop->logits + t * args->n_experts,
+        route_token(args, (const float *)cpu_pointer(args->logits) + t * args->n_experts,
                     (uint32_t *)cpu_pointer(args->ids) + t * args->top_k,
                     (float *)cpu_pointer(args->weights) + t * args->top_k);
     }
@@ -132,27 +128,12 @@ static void router_range(void *context, uint64_t begin, uint64_t end, uint32_t t
 
 void cpu_router(const struct cpu_run *run, const struct op *op)
 {
-    const struct router_args *args = &op->args.router;
-    const struct step *step = cpu_step(op, args->step);
-    op_assert_router(args);
-    /* Rows are not padded here, unlike a stored matrix's. */
-    struct cpu_matrix matrix = {
-        .type = dtype_info(DTYPE_F32),
-        .planes = {cpu_pointer(args->weight)},
-        .strides = {(uint64_t)args->hidden * sizeof(float)},
-        .rows = args->n_experts,
-        .cols = args->hidden,
-        .bias = cpu_pointer(args->bias),
-    };
-    struct router_loop loop = {args, (float *)run->scratch};
-    struct cpu_vectors x = {cpu_pointer(args->x), (uint64_t)args->hidden * sizeof(float)};
-    cpu_matrix_vectors(run, &matrix, cpu_dot_of(run->level, DTYPE_F32), x, step->n_tokens,
-                       loop.logits);
-    thread_pool_for(run->pool, step->n_tokens, 4, router_range, &loop);
+    struct router_args args = op->args.router;
+    op_assert_router(&args);
+    thread_pool_for(run->pool, cpu_step(op, args.step)->n_tokens, 4, router_range, &args);
 }
 
 uint64_t cpu_router_scratch(const struct cpu_level *level, const struct op *op)
 {
-    assert(!cpu_dot_of(level, DTYPE_F32)->prepare);
-    return (uint64_t)op->max_tokens * op->args.router.n_experts * sizeof(float);
+    return 0;
 }

@@ -53,47 +53,40 @@ static void multiply_heads(const struct forward *f, const struct weight *weight,
     op->args.head_matmul.cols = (uint32_t)weight->tensor.cols;
 }
 
-static void make_queries(const struct forward *f, uint32_t number, struct op_list *list)
+/* What is cached, and queries; in an order that keeps ops together which do not need each other. */
+static void make_queries_and_keys(const struct forward *f, uint32_t number, struct op_list *list)
 {
     const struct model_layer *layer = &f->model->layers[number];
     const struct hparams *hparams = &f->model->hparams;
     const struct latent_tensors *t = &f->latent;
-    const struct tensor *x = f->normed;
+    struct block_input x = block_normed(f, f->x, &layer->attention_norm, f->normed, list);
+    observation_write(f, OBSERVED_ATTENTION, number, x.x, NULL, 1, false, list);
+    block_matmul(f, &layer->latent_kv_a, NULL, x, NULL, t->latent, list);
+    block_matmul(f, &layer->latent_k_rope, NULL, x, NULL, t->k_rope, list);
     if (hparams->q_rank > 0) {
-        block_matmul(f, &layer->latent_q_a, NULL, x, t->q_a, false, list);
-        block_norm(f, t->q_a, &layer->latent_q_a_norm, t->q_a_normed, 1, hparams->q_rank, false,
-                   list);
-        x = t->q_a_normed;
-        observation_write(f, OBSERVED_LATENT_Q, number, x, NULL, 1, false, list);
+        block_matmul(f, &layer->latent_q_a, NULL, x, NULL, t->q_a, list);
+        x = block_normed(f, t->q_a, &layer->latent_q_a_norm, t->q_a_normed, list);
+        observation_write(f, OBSERVED_LATENT_Q, number, x.x, NULL, 1, false, list);
     }
-    block_matmul(f, &layer->latent_q_nope, NULL, x, t->q_nope, false, list);
-    block_matmul(f, &layer->latent_q_rope, NULL, x, t->q_rope, false, list);
-    block_rope(f, t->q_rope, t->q_rotated, hparams->heads, hparams->rope_dim, list);
-    observation_write(f, OBSERVED_LATENT_K_B, number, t->q_nope, NULL, 1, false, list);
-    multiply_heads(f, &layer->latent_k_b, t->q_nope, t->q_latent, list);
-}
-
-static void make_keys(const struct forward *f, const struct model_layer *layer,
-                      const struct state *state, struct op_list *list)
-{
-    const struct hparams *hparams = &f->model->hparams;
-    const struct latent_tensors *t = &f->latent;
-    block_matmul(f, &layer->latent_kv_a, NULL, f->normed, t->latent, false, list);
-    block_matmul(f, &layer->latent_k_rope, NULL, f->normed, t->k_rope, false, list);
+    block_matmul(f, &layer->latent_q_nope, NULL, x, NULL, t->q_nope, list);
+    block_matmul(f, &layer->latent_q_rope, NULL, x, NULL, t->q_rope, list);
     block_norm(f, t->latent, &layer->latent_kv_a_norm, t->latent_normed, 1, hparams->kv_rank, false,
                list);
     block_rope(f, t->k_rope, t->k_rotated, 1, hparams->rope_dim, list);
-    block_store(f, state, t->latent_normed, t->k_rotated, list);
+    block_rope(f, t->q_rope, t->q_rotated, hparams->heads, hparams->rope_dim, list);
+    observation_write(f, OBSERVED_LATENT_K_B, number, t->q_nope, NULL, 1, false, list);
+    multiply_heads(f, &layer->latent_k_b, t->q_nope, t->q_latent, list);
+    block_store(f, &f->states[number], t->latent_normed, t->k_rotated, list);
 }
 
 static void attend(const struct forward *f, const struct state *state, struct op_list *list)
 {
     const struct hparams *hparams = &f->model->hparams;
     const struct latent_tensors *t = &f->latent;
-    struct op *op =
-        op_list_add(list, OP_attention_latent, f->options.kv_type,
-                    (const struct tensor *[]){f->step, t->q_latent, t->q_rotated, state->caches[0],
-                                              state->caches[1], t->attended_latent});
+    struct op *op = op_list_add(list, OP_attention_latent, f->options.kv_type,
+                                (const struct tensor *[]){f->step, t->q_latent, t->q_rotated,
+                                                          state->caches[0], state->caches[1],
+                                                          f->attention_parts, t->attended_latent});
     op->args.attention_latent.heads = hparams->heads;
     op->args.attention_latent.rank = hparams->kv_rank;
     op->args.attention_latent.rope_dim = hparams->rope_dim;
@@ -106,16 +99,11 @@ void block_attention_latent(const struct forward *f, uint32_t number, struct op_
 {
     const struct model_layer *layer = &f->model->layers[number];
     const struct state *state = &f->states[number];
-    block_norm(f, f->x, &layer->attention_norm, f->normed, 1, f->model->hparams.hidden, false,
-               list);
-    observation_write(f, OBSERVED_ATTENTION, number, f->normed, NULL, 1, false, list);
-    make_queries(f, number, list);
-    make_keys(f, layer, state, list);
+    make_queries_and_keys(f, number, list);
     attend(f, state, list);
     observation_write(f, OBSERVED_LATENT_V_B, number, f->latent.attended_latent, NULL, 1, false,
                       list);
     multiply_heads(f, &layer->latent_v_b, f->latent.attended_latent, f->attended, list);
     observation_write(f, OBSERVED_ATTENTION_OUTPUT, number, f->attended, NULL, 1, false, list);
-    block_matmul(f, &layer->attention_output, NULL, f->attended, f->projected, false, list);
-    block_add(f, f->x, f->projected, f->y, list);
+    block_matmul(f, &layer->attention_output, NULL, block_plain(f->attended), f->x, f->y, list);
 }

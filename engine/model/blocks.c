@@ -15,16 +15,29 @@ void block_norm(const struct forward *f, const struct tensor *x, const struct we
     op->args.rms_norm.last_only = last_only;
 }
 
-void block_matmul(const struct forward *f, const struct weight *weight, const struct weight *bias,
-                  const struct tensor *x, const struct tensor *y, bool one_row,
-                  struct op_list *list)
+struct block_input block_normed(const struct forward *f, const struct tensor *x,
+                                const struct weight *weight, const struct tensor *normed,
+                                struct op_list *list)
 {
-    const struct tensor *added = bias ? weight_tensor(bias) : NULL;
-    struct op *op = op_list_add(list, OP_matmul, weight->tensor.dtype,
-                                (const struct tensor *[]){f->step, &weight->tensor, x, added, y});
+    if (list->max_tokens <= OP_FEW_TOKENS && !f->options.observe) {
+        return (struct block_input){x, &weight->tensor, (float)f->model->hparams.norm_epsilon};
+    }
+    block_norm(f, x, weight, normed, 1, (uint32_t)weight->tensor.cols, false, list);
+    return block_plain(normed);
+}
+
+struct op *block_matmul(const struct forward *f, const struct weight *weight,
+                        const struct weight *bias, struct block_input x,
+                        const struct tensor *residual, const struct tensor *y, struct op_list *list)
+{
+    struct op *op =
+        op_list_add(list, OP_matmul, weight->tensor.dtype,
+                    (const struct tensor *[]){f->step, &weight->tensor, x.x, x.norm,
+                                              bias ? weight_tensor(bias) : NULL, residual, y});
     op->args.matmul.rows = (uint32_t)weight->tensor.rows;
     op->args.matmul.cols = (uint32_t)weight->tensor.cols;
-    op->args.matmul.one_row = one_row;
+    op->args.matmul.epsilon = x.epsilon;
+    return op;
 }
 
 void block_rope(const struct forward *f, const struct tensor *x, const struct tensor *y,
@@ -47,12 +60,4 @@ void block_store(const struct forward *f, const struct state *state, const struc
     op->args.kv_store.k_dim = (uint32_t)state->caches[0]->cols;
     op->args.kv_store.v_dim = (uint32_t)state->caches[1]->cols;
     op->args.kv_store.capacity = f->options.context;
-}
-
-void block_add(const struct forward *f, const struct tensor *a, const struct tensor *b,
-               const struct tensor *y, struct op_list *list)
-{
-    struct op *op =
-        op_list_add(list, OP_add, DTYPE_F32, (const struct tensor *[]){f->step, a, b, y});
-    op->args.add.dim = f->model->hparams.hidden;
 }

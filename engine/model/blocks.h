@@ -23,10 +23,32 @@ void block_norm(const struct forward *forward, const struct tensor *x, const str
                 const struct tensor *y, uint32_t rows, uint32_t dim, bool last_only,
                 struct op_list *list);
 
-/* y = weight x + bias; bias may be NULL or absent. */
-void block_matmul(const struct forward *forward, const struct weight *weight,
-                  const struct weight *bias, const struct tensor *x, const struct tensor *y,
-                  bool one_row, struct op_list *list);
+/* What a matrix is multiplied with: x, or its RMS norm, which the op that multiplies makes itself.
+ */
+struct block_input {
+    const struct tensor *x;
+    const struct tensor *norm; /* weight of the norm, or NULL */
+    float epsilon;
+};
+
+/* x as it is. */
+static inline struct block_input block_plain(const struct tensor *x)
+{
+    return (struct block_input){.x = x};
+}
+
+/* The norm of x: of the ops that take it in lists for few tokens (if nobody observes what matrices
+ * are multiplied with), and an op of its own in others, which writes `normed`. */
+struct block_input block_normed(const struct forward *forward, const struct tensor *x,
+                                const struct weight *weight, const struct tensor *normed,
+                                struct op_list *list);
+
+/* y = weight x + bias + residual; bias may be NULL or absent, residual may be NULL. Returns the op.
+ */
+struct op *block_matmul(const struct forward *forward, const struct weight *weight,
+                        const struct weight *bias, struct block_input x,
+                        const struct tensor *residual, const struct tensor *y,
+                        struct op_list *list);
 
 /* y = x rotated, `heads` vectors of `dim` a token. */
 void block_rope(const struct forward *forward, const struct tensor *x, const struct tensor *y,
@@ -35,10 +57,6 @@ void block_rope(const struct forward *forward, const struct tensor *x, const str
 /* The next rows of a state's caches = a, b. */
 void block_store(const struct forward *forward, const struct state *state, const struct tensor *a,
                  const struct tensor *b, struct op_list *list);
-
-/* y = a + b, (n, hidden) */
-void block_add(const struct forward *forward, const struct tensor *a, const struct tensor *b,
-               const struct tensor *y, struct op_list *list);
 
 /* A tensor of the session: (rows, cols) activations in f32, or whatever is asked for. */
 struct tensor *forward_declare(struct forward *forward, const char *name, enum dtype dtype,

@@ -72,6 +72,7 @@ static bool bind_set(struct expert_set *set, const struct model_file *file, uint
             !(find_class(set, &record) || add_class(set, &record, what, err))) {
             return false;
         }
+        find_class(set, &record)->n_members++;
     }
     return true;
 }

@@ -22,10 +22,10 @@ struct tensor *forward_declare(struct forward *f, const char *name, enum dtype d
 {
     assert(f->n_tensors < f->tensor_capacity);
     struct forward_tensor *slot = &f->tensors[f->n_tensors++];
-    uint32_t element = dtype == DTYPE_F16 ? 2 : 4;
     slot->use = use;
-    slot->tensor =
-        (struct tensor){.dtype = dtype, .rows = rows, .cols = cols, .bytes = rows * cols * element};
+    slot->tensor = (struct tensor){.dtype = dtype, .rows = rows, .cols = cols};
+    slot->tensor.bytes = dtype == DTYPE_Q8_0 ? dtype_matrix_bytes(dtype_info(dtype), rows, cols)
+                                             : rows * cols * (dtype == DTYPE_F16 ? 2 : 4);
     snprintf(slot->tensor.name, sizeof(slot->tensor.name), "%s", name);
     return &slot->tensor;
 }
@@ -71,11 +71,16 @@ static bool declare_all(struct forward *f)
     f->x = forward_declare_f32(f, "x", hparams->hidden);
     f->y = forward_declare_f32(f, "y", hparams->hidden);
     f->normed = forward_declare_f32(f, "normed", hparams->hidden);
-    f->projected = forward_declare_f32(f, "projected", hparams->hidden);
     if (is_latent(f)) {
         block_attention_latent_declare(f);
     } else {
         block_attention_declare(f);
+    }
+    uint32_t value_dim = is_latent(f) ? hparams->kv_rank : hparams->head_dim;
+    f->attention_parts = forward_declare(f, "attention parts", DTYPE_F32, 1,
+                                         op_attention_parts(value_dim), BUFFER_ACTIVATIONS);
+    if (!forward_initial(f)) {
+        return false;
     }
     if (!block_moe_declare(f)) {
         return false;
@@ -89,11 +94,32 @@ static bool declare_all(struct forward *f)
     return true;
 }
 
+/* Blocks of q8_0 may not reach across heads. */
+static bool check_kv_type(const struct model *model, const struct forward_options *options,
+                          struct error *err)
+{
+    const struct hparams *hparams = &model->hparams;
+    bool latent = model->arch->attention == ATTENTION_LATENT;
+    uint32_t dims[2] = {latent ? hparams->kv_rank : hparams->head_dim,
+                        latent ? hparams->rope_dim : hparams->head_dim};
+    if (options->kv_type != DTYPE_Q8_0 || (dims[0] % 32 == 0 && dims[1] % 32 == 0)) {
+        return true;
+    }
+    return error_set(err,
+                     "the context cannot be kept as q8_0, which has blocks of 32: %s of this model "
+                     "have %" PRIu32 " values; use f16",
+                     latent ? "latents or rotary keys" : "heads",
+                     dims[0] % 32 != 0 ? dims[0] : dims[1]);
+}
+
 bool forward_init(struct forward *f, const struct model *model,
                   const struct forward_options *options, struct error *err)
 {
     uint32_t layers = model->hparams.layers;
     *f = (struct forward){.model = model, .options = *options};
+    if (!check_kv_type(model, options, err)) {
+        return false;
+    }
     f->tensor_capacity = MAX_SHARED_TENSORS + layers * MAX_LAYER_TENSORS;
     f->tensors = calloc(f->tensor_capacity, sizeof(*f->tensors));
     f->ids = calloc(layers, sizeof(*f->ids));
@@ -137,6 +163,18 @@ uint64_t forward_state_bytes(const struct forward *f)
     return bytes;
 }
 
+uint32_t forward_list_for(uint32_t n, uint32_t chunk, uint32_t *max_tokens)
+{
+    static const uint32_t sizes[FORWARD_LISTS] = {1, 2, 4, 8, 16, 32, 128, UINT32_MAX};
+    uint32_t i = 0;
+    assert(n >= 1 && n <= chunk);
+    while (sizes[i] < n) {
+        i++;
+    }
+    *max_tokens = sizes[i] < chunk ? sizes[i] : chunk;
+    return i;
+}
+
 static uint32_t most_ops(const struct model *model)
 {
     uint32_t ops = MAX_OTHER_OPS;
@@ -144,6 +182,17 @@ static uint32_t most_ops(const struct model *model)
         ops += MAX_LAYER_OPS + 2 * model->layers[layer].experts.n_classes;
     }
     return ops;
+}
+
+/* What the head is multiplied with. */
+static struct block_input last_normed(const struct forward *f, struct op_list *list)
+{
+    const struct weight *norm = &f->model->output_norm;
+    if (list->max_tokens == 1) { /* the last token is the only one */
+        return block_normed(f, f->x, norm, f->last, list);
+    }
+    block_norm(f, f->x, norm, f->last, 1, f->model->hparams.hidden, true, list);
+    return block_plain(f->last);
 }
 
 bool forward_write(const struct forward *f, uint32_t max_tokens, struct op_list *list,
@@ -176,8 +225,8 @@ bool forward_write(const struct forward *f, uint32_t max_tokens, struct op_list 
         block_norm(f, f->x, &model->output_norm, f->normed, 1, hparams->hidden, false, list);
         observation_write(f, OBSERVED_HEAD, 0, f->normed, NULL, 1, false, list);
     }
-    block_norm(f, f->x, &model->output_norm, f->last, 1, hparams->hidden, true, list);
-    block_matmul(f, head, NULL, f->last, f->logits, true, list);
+    struct block_input last = last_normed(f, list);
+    block_matmul(f, head, NULL, last, NULL, f->logits, list)->args.matmul.one_row = true;
     struct op *argmax =
         op_list_add(list, OP_argmax, DTYPE_F32, (const struct tensor *[]){f->logits, f->best});
     argmax->args.argmax.dim = hparams->vocabulary;

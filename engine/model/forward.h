@@ -18,7 +18,7 @@
 struct forward_options {
     uint32_t context;   /* positions the states hold */
     uint32_t chunk;     /* most tokens of one evaluation */
-    enum dtype kv_type; /* DTYPE_F16 or DTYPE_F32 */
+    enum dtype kv_type; /* DTYPE_F16, DTYPE_F32 or DTYPE_Q8_0 */
     bool keep_routes;   /* the router's choice of every layer stays readable after a run */
     bool observe;       /* statistics of the inputs of matrices are collected (observation.h) */
 };
@@ -31,9 +31,9 @@ struct forward_tensor {
 
 /* Of ATTENTION_GROUPED. */
 struct grouped_tensors {
-    struct tensor *q, *k, *v;             /* (chunk, heads or kv_heads * head_dim) */
-    struct tensor *q_normed, *k_normed;   /* NULL without q/k norm */
-    struct tensor *q_rotated, *k_rotated; /* as q, k */
+    struct tensor *q, *k, *v;           /* (chunk, heads or kv_heads * head_dim) */
+    struct tensor *q_normed, *k_normed; /* of norms over all of q and k; else NULL */
+    struct tensor *q_rotated;           /* as q */
 };
 
 /* Of ATTENTION_LATENT. */
@@ -59,18 +59,20 @@ struct forward {
     struct tensor *normed;      /* (chunk, hidden) */
     struct grouped_tensors grouped;
     struct latent_tensors latent;
-    struct tensor *attended;  /* (chunk, heads * value_dim) */
-    struct tensor *projected; /* (chunk, hidden) */
-    struct tensor **ids;      /* per layer (shared by all unless keep_routes): (chunk, top_k) u32 */
-    struct tensor **weights;  /* the same: (chunk, top_k) */
-    struct tensor *offsets;   /* (experts + 1) u32 */
-    struct tensor *pairs;     /* (chunk * top_k) u32 */
-    struct tensor *h;         /* (chunk * top_k, ffn) */
-    struct tensor *parts;     /* (chunk * top_k, hidden) */
+    struct tensor *attention_parts; /* struct attention_args */
+    struct tensor *attended;        /* (chunk, heads * value_dim) */
+    struct tensor **ids;     /* per layer (shared by all unless keep_routes): (chunk, top_k) u32 */
+    struct tensor **weights; /* the same: (chunk, top_k) */
+    struct tensor *router_logits; /* (chunk, experts) */
+    struct tensor *offsets;       /* (experts + 1) u32 */
+    struct tensor *pairs;         /* (chunk * top_k) u32 */
+    struct tensor *h;             /* (chunk * top_k, ffn) */
+    struct tensor *parts;         /* (chunk * top_k, hidden) */
     /* Dense layers and shared experts, which are mixtures of one; NULL where a model has none. */
     struct tensor *single_ids, *single_weights; /* (chunk): zeros and ones */
     struct tensor *single_offsets;              /* (2) u32 */
     struct tensor *single_pairs;                /* (chunk) u32 */
+    struct tensor *shared_logit;                /* (chunk) */
     struct tensor *shared_ids, *shared_weights; /* (chunk) of the shared expert's gate */
     struct tensor *shared_h;                    /* (chunk, shared_ffn) */
     struct tensor *shared_part;                 /* (chunk, hidden) */
@@ -91,6 +93,12 @@ void forward_free(struct forward *forward);
 /* Bytes of all declared tensors, and of the states among them. */
 uint64_t forward_bytes(const struct forward *forward);
 uint64_t forward_state_bytes(const struct forward *forward);
+
+/* Sizes of evaluation that have a list of their own: a list made for many tokens is wasteful for
+ * few, and one for few reads the weights again and again for many. */
+#define FORWARD_LISTS 8
+/* The number of the smallest list that takes n <= chunk tokens, and how many that list is for. */
+uint32_t forward_list_for(uint32_t n, uint32_t chunk, uint32_t *max_tokens);
 
 /* Writes the list for evaluations of 1..max_tokens tokens, max_tokens <= chunk. `list` is
  * initialised here. */

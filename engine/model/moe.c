@@ -6,6 +6,7 @@
 /* What happens to the tokens of one mixture. */
 struct mixture {
     const struct expert_set *experts;
+    struct block_input x;
     uint32_t ffn, top_k;
     const struct tensor *ids, *weights;   /* which experts each token takes, and how much */
     const struct tensor *offsets, *pairs; /* NULL in lists for one token */
@@ -56,6 +57,7 @@ static void declare_shared(struct forward *f)
     f->shared_ids =
         forward_declare(f, "shared ids", DTYPE_U32, f->options.chunk, 1, BUFFER_ACTIVATIONS);
     f->shared_weights = forward_declare_f32(f, "shared weights", 1);
+    f->shared_logit = forward_declare_f32(f, "shared logit", 1);
     f->shared_h = forward_declare_f32(f, "shared h", hparams->shared_ffn);
     f->shared_part = forward_declare_f32(f, "shared part", hparams->hidden);
     f->mixed = forward_declare_f32(f, "mixed", hparams->hidden);
@@ -80,6 +82,7 @@ bool block_moe_declare(struct forward *f)
         any_single = any_single || layer->has_shared || !layer->has_router;
     }
     declare_routes(f, top_k);
+    f->router_logits = forward_declare_f32(f, "router logits", experts);
     f->offsets =
         forward_declare(f, "expert offsets", DTYPE_U32, 1, experts + 1, BUFFER_ACTIVATIONS);
     f->pairs = forward_declare(f, "expert pairs", DTYPE_U32, 1, chunk * top_k, BUFFER_ACTIVATIONS);
@@ -113,16 +116,15 @@ void block_moe_begin(const struct forward *f, struct op_list *list)
     }
 }
 
-static void route(const struct forward *f, const struct model_layer *layer,
-                  const struct tensor *ids, const struct tensor *weights, struct op_list *list)
+/* The choice among the experts, whose logits have been made. */
+static void choose(const struct forward *f, const struct model_layer *layer,
+                   const struct mixture *m, struct op_list *list)
 {
     const struct hparams *hparams = &f->model->hparams;
     struct op *op = op_list_add(list, OP_router, DTYPE_F32,
-                                (const struct tensor *[]){f->step, f->normed, &layer->router.tensor,
-                                                          weight_tensor(&layer->router_bias),
+                                (const struct tensor *[]){f->step, f->router_logits,
                                                           weight_tensor(&layer->router_correction),
-                                                          ids, weights});
-    op->args.router.hidden = hparams->hidden;
+                                                          m->ids, m->weights});
     op->args.router.n_experts = hparams->experts;
     op->args.router.top_k = hparams->experts_per_token;
     op->args.router.score = hparams->router_score;
@@ -135,13 +137,12 @@ static void route(const struct forward *f, const struct model_layer *layer,
         hparams->router_score == ROUTER_SIGMOID ? ROUTER_GROUP_SUM_OF_2 : ROUTER_GROUP_MAX;
 }
 
-/* A router with one expert: the weight is the sigmoid. */
-static void gate_shared(const struct forward *f, const struct weight *gate, struct op_list *list)
+/* A choice among one expert: its weight is the sigmoid. */
+static void choose_shared(const struct forward *f, struct op_list *list)
 {
     struct op *op = op_list_add(list, OP_router, DTYPE_F32,
-                                (const struct tensor *[]){f->step, f->normed, &gate->tensor, NULL,
-                                                          NULL, f->shared_ids, f->shared_weights});
-    op->args.router.hidden = f->model->hparams.hidden;
+                                (const struct tensor *[]){f->step, f->shared_logit, NULL,
+                                                          f->shared_ids, f->shared_weights});
     op->args.router.n_experts = 1;
     op->args.router.top_k = 1;
     op->args.router.score = ROUTER_SIGMOID;
@@ -154,10 +155,12 @@ static void gate_up(const struct forward *f, const struct mixture *m,
                     const struct expert_class *class, struct op_list *list)
 {
     const struct hparams *hparams = &f->model->hparams;
-    struct op *op =
-        op_list_add(list, OP_expert_gate_up, class->type,
-                    (const struct tensor *[]){f->step, &class->slabs, m->ids, f->normed, m->offsets,
-                                              m->pairs, m->gate_bias, m->up_bias, m->h});
+    struct op *op = op_list_add(list, OP_expert_gate_up, class->type,
+                                (const struct tensor *[]){f->step, &class->slabs, m->ids, m->x.x,
+                                                          m->x.norm, m->offsets, m->pairs,
+                                                          m->gate_bias, m->up_bias, m->h});
+    op->experts_here = class->n_members;
+    op->args.expert_gate_up.epsilon = m->x.epsilon;
     op->args.expert_gate_up.hidden = hparams->hidden;
     op->args.expert_gate_up.ffn = m->ffn;
     op->args.expert_gate_up.n_experts = m->experts->n_experts;
@@ -174,6 +177,7 @@ static void down(const struct forward *f, const struct mixture *m, const struct 
         op_list_add(list, OP_expert_down, class->down_type,
                     (const struct tensor *[]){f->step, &class->slabs, m->ids, m->h, m->offsets,
                                               m->pairs, m->down_bias, m->parts});
+    op->experts_here = class->n_members;
     op->args.expert_down.hidden = f->model->hparams.hidden;
     op->args.expert_down.ffn = m->ffn;
     op->args.expert_down.n_experts = m->experts->n_experts;
@@ -181,16 +185,42 @@ static void down(const struct forward *f, const struct mixture *m, const struct 
     op->args.expert_down.down_offset = class->down_offset;
 }
 
-/* y = residual + the mixture. Every class leaves the pairs of the others alone. */
-static void mix(const struct forward *f, const struct mixture *m, const struct tensor *residual,
-                const struct tensor *y, struct op_list *list)
+/* The weighted sum of a mixture whose experts agree in type, for one token: with the down matrices
+ * in one op. */
+static void down_sum(const struct forward *f, const struct mixture *m,
+                     const struct tensor *residual, const struct tensor *y, struct op_list *list)
+{
+    const struct expert_class *class = &m->experts->classes[0];
+    struct op *op = op_list_add(list, OP_expert_down_sum, class->down_type,
+                                (const struct tensor *[]){f->step, &class->slabs, m->ids, m->h,
+                                                          m->weights, m->down_bias, residual, y});
+    op->args.expert_down_sum.hidden = f->model->hparams.hidden;
+    op->args.expert_down_sum.ffn = m->ffn;
+    op->args.expert_down_sum.n_experts = m->experts->n_experts;
+    op->args.expert_down_sum.top_k = m->top_k;
+    op->args.expert_down_sum.down_offset = class->down_offset;
+}
+
+/* The first half of a mixture: h. Every class leaves the pairs of the others alone. */
+static void mix_up(const struct forward *f, const struct mixture *m, struct op_list *list)
 {
     const struct tensor *groups = m->routed ? m->ids : NULL;
-    observation_write(f, m->input, m->layer, f->normed, groups, m->top_k, false, list);
+    observation_write(f, m->input, m->layer, m->x.x, groups, m->top_k, false, list);
     for (uint32_t i = 0; i < m->experts->n_classes; i++) {
         gate_up(f, m, &m->experts->classes[i], list);
     }
+}
+
+/* The second: y = residual + the mixture. */
+static void mix_down(const struct forward *f, const struct mixture *m,
+                     const struct tensor *residual, const struct tensor *y, struct op_list *list)
+{
+    const struct tensor *groups = m->routed ? m->ids : NULL;
     observation_write(f, m->down_input, m->layer, m->h, groups, m->top_k, true, list);
+    if (list->max_tokens == 1 && m->experts->n_classes == 1) {
+        down_sum(f, m, residual, y, list);
+        return;
+    }
     for (uint32_t i = 0; i < m->experts->n_classes; i++) {
         down(f, m, &m->experts->classes[i], list);
     }
@@ -201,6 +231,7 @@ static void mix(const struct forward *f, const struct mixture *m, const struct t
     op->args.expert_combine.top_k = m->top_k;
 }
 
+/* A mixture of one expert, which every token takes with weight one. */
 static struct mixture single_mixture(const struct forward *f, uint32_t layer,
                                      const struct expert_set *experts, uint32_t ffn, bool grouped)
 {
@@ -220,15 +251,13 @@ static struct mixture single_mixture(const struct forward *f, uint32_t layer,
     };
 }
 
-static struct mixture routed_mixture(const struct forward *f, uint32_t number, struct op_list *list)
+static struct mixture routed_mixture(const struct forward *f, uint32_t number, bool grouped)
 {
-    const struct hparams *hparams = &f->model->hparams;
     const struct model_layer *layer = &f->model->layers[number];
-    bool grouped = list->max_tokens > 1;
-    struct mixture m = {
+    return (struct mixture){
         .experts = &layer->experts,
         .ffn = layer->ffn,
-        .top_k = hparams->experts_per_token,
+        .top_k = f->model->hparams.experts_per_token,
         .ids = f->ids[number],
         .weights = f->weights[number],
         .offsets = grouped ? f->offsets : NULL,
@@ -243,31 +272,64 @@ static struct mixture routed_mixture(const struct forward *f, uint32_t number, s
         .input = OBSERVED_FFN,
         .down_input = OBSERVED_FFN_DOWN,
     };
-    route(f, layer, m.ids, m.weights, list);
-    group(f, m.ids, m.offsets, m.pairs, hparams->experts, m.top_k, list);
-    return m;
 }
 
-void block_moe(const struct forward *f, uint32_t number, struct op_list *list)
+static struct mixture shared_mixture(const struct forward *f, uint32_t number, bool grouped)
 {
     const struct model_layer *layer = &f->model->layers[number];
-    bool grouped = list->max_tokens > 1;
-    block_norm(f, f->y, &layer->ffn_norm, f->normed, 1, f->model->hparams.hidden, false, list);
-    struct mixture m = layer->has_router
-                           ? routed_mixture(f, number, list)
-                           : single_mixture(f, number, &layer->experts, layer->ffn, grouped);
-    mix(f, &m, f->y, layer->has_shared ? f->mixed : f->x, list);
-    if (!layer->has_shared) {
-        return;
-    }
-    m = single_mixture(f, number, &layer->shared, layer->shared_ffn, grouped);
+    struct mixture m = single_mixture(f, number, &layer->shared, layer->shared_ffn, grouped);
     m.input = OBSERVED_SHARED;
     m.down_input = OBSERVED_SHARED_DOWN;
     m.h = f->shared_h;
     m.parts = f->shared_part;
     if (weight_tensor(&layer->shared_router)) {
-        gate_shared(f, &layer->shared_router, list);
         m.weights = f->shared_weights;
     }
-    mix(f, &m, f->mixed, f->x, list);
+    return m;
+}
+
+/* What needs no choice of experts: the router's logits, the first half of a shared expert. */
+static void begin_layer(const struct forward *f, const struct model_layer *layer,
+                        const struct mixture *m, const struct mixture *shared, struct op_list *list)
+{
+    if (layer->has_router) {
+        block_matmul(f, &layer->router, &layer->router_bias, m->x, NULL, f->router_logits, list);
+    }
+    if (layer->has_shared && weight_tensor(&layer->shared_router)) {
+        block_matmul(f, &layer->shared_router, NULL, m->x, NULL, f->shared_logit, list);
+    }
+    if (layer->has_shared) {
+        mix_up(f, shared, list);
+    }
+}
+
+/* A shared expert is computed beside the others, a step or two ahead of them. */
+void block_moe(const struct forward *f, uint32_t number, struct op_list *list)
+{
+    const struct model_layer *layer = &f->model->layers[number];
+    bool grouped = list->max_tokens > 1;
+    struct mixture m = layer->has_router
+                           ? routed_mixture(f, number, grouped)
+                           : single_mixture(f, number, &layer->experts, layer->ffn, grouped);
+    struct mixture shared = {0};
+    m.x = block_normed(f, f->y, &layer->ffn_norm, f->normed, list);
+    if (layer->has_shared) {
+        shared = shared_mixture(f, number, grouped);
+        shared.x = m.x;
+    }
+    begin_layer(f, layer, &m, &shared, list);
+    if (layer->has_router) {
+        choose(f, layer, &m, list);
+    }
+    if (layer->has_shared && weight_tensor(&layer->shared_router)) {
+        choose_shared(f, list);
+    }
+    if (layer->has_router) {
+        group(f, m.ids, m.offsets, m.pairs, m.experts->n_experts, m.top_k, list);
+    }
+    mix_up(f, &m, list);
+    if (layer->has_shared) {
+        mix_down(f, &shared, f->y, f->mixed, list);
+    }
+    mix_down(f, &m, layer->has_shared ? f->mixed : f->y, f->x, list);
 }

@@ -27,10 +27,10 @@ static void close_virtual(void *context)
     free(model);
 }
 
-bool virtual_model_open(struct model_file *file, struct source *source, uint32_t n_threads,
-                        struct error *err)
+bool virtual_model_open(struct model_file *file, struct source *source, const struct type_mix *mix,
+                        uint32_t n_threads, struct error *err)
 {
-    struct conversion_rules rules = {.keep = true};
+    struct conversion_rules rules = {.keep = !mix, .mix = mix};
     struct conversion_options options = {.compress = COMPRESS_NONE};
     struct virtual_model *model = calloc(1, sizeof(*model));
     if (!model) {

@@ -42,6 +42,28 @@ struct backend_memory {
     uint64_t used;      /* by this back end's buffers */
 };
 
+/* What a device can do at most, measured. Rates are per second; 0: it cannot, or it has no such
+ * thing. */
+#define BACKEND_READ_SIZES 8
+struct backend_peaks {
+    uint32_t n_read; /* read bandwidth by buffer size, ascending: caches first, memory last */
+    struct {
+        uint64_t bytes;
+        double bytes_per_second;
+    } read[BACKEND_READ_SIZES];
+    double dispatch_seconds; /* an empty dispatch after another; on the CPU an empty phase */
+    double step_seconds;     /* a dispatch that depends on the one before (barrier) */
+    double submit_seconds;   /* submit to the host's seeing it done, empty */
+    double host_read;        /* bytes of host memory read by shaders */
+    double copy_pageable[2], copy_pinned[2],
+        copy_imported[2];                       /* bytes to the device, and from it */
+    double matrix_f32, matrix_f16, matrix_int8; /* operations (a multiply-add is two) */
+};
+
+/* Bytes per second that are read out of a buffer of this size, between the sizes measured
+ * (logarithmic in the size); infinite where nothing was measured. */
+double backend_peaks_read(const struct backend_peaks *peaks, double bytes);
+
 struct backend {
     const struct backend_functions *functions;
     char name[128]; /* "CPU, avx512, 16 threads" or the device's name */
@@ -70,4 +92,10 @@ struct backend_functions {
     void (*counts)(struct backend *backend, struct backend_counts *counts);
     void (*memory)(struct backend *backend, struct backend_memory *memory);
     void (*destroy)(struct backend *backend);
+    /* As run, but slower: seconds[i] is what op i of the list took (CPU clocks, timestamp queries).
+     * Optional (NULL). */
+    bool (*profile)(struct backend *backend, struct program *program, double *seconds,
+                    struct error *err);
+    /* Takes some seconds. Optional (NULL). */
+    bool (*peaks)(struct backend *backend, struct backend_peaks *peaks, struct error *err);
 };

@@ -50,6 +50,11 @@ void op_assert_router(const struct router_args *args)
     (void)remaining; /* an NDEBUG build has no assert */
 }
 
+uint64_t op_attention_parts(uint32_t dim)
+{
+    return ATTENTION_MAX_TILES + ATTENTION_MAX_PARTS * ((uint64_t)dim + 2);
+}
+
 static bool writes_tensor(const struct op *op, const struct tensor *tensor)
 {
     for (uint32_t i = 0; i < op->n_tensors; i++) {

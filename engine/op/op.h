@@ -26,18 +26,22 @@
 #define OPS(X) \
     X(embed, "rrw", "y = rows of the table, one per token") \
     X(rms_norm, "rrrw", "y = x / rms(x) * weight") \
-    X(matmul, "rrrRw", "y = weight x + bias") \
+    X(matmul, "rrrRRRw", "y = weight norm(x) + bias + residual") \
     X(head_matmul, "rrrw", "y = weight x, head by head") \
     X(add, "rrrw", "y = a + b") \
     X(rope, "rrrw", "y = x with pairs rotated by position") \
     X(kv_store, "rrrww", "caches[position] = k, v") \
-    X(attention, "rrrrRw", "y = softmax(q k) v") \
-    X(attention_latent, "rrrrrw", "y = softmax(q latent + q_rope k_rope) latent") \
-    X(router, "rrrRRww", "ids, weights = top-k experts of each token") \
+    X(attention_prepare, "rrrrRRrwww", \
+      "q = rotated norm(q); caches[position] = rotated norm(k), v") \
+    X(attention, "rrrrRww", "y = softmax(q k) v") \
+    X(attention_latent, "rrrrrww", "y = softmax(q latent + q_rope k_rope) latent") \
+    X(router, "rrRww", "ids, weights = top-k of the logits of experts") \
     X(expert_group, "rrww", "(token, slot) pairs sorted by expert") \
-    X(expert_gate_up, "rrrrRRRRw", "h = activation(gate x) * up x of the chosen experts") \
+    X(expert_gate_up, "rrrrRRRRRw", \
+      "h = activation(gate norm(x), up norm(x)) of the chosen experts") \
     X(expert_down, "rrrrRRRw", "parts = down h of the chosen experts") \
     X(expert_combine, "rrrrw", "y = residual + sum of weights * parts") \
+    X(expert_down_sum, "rrrrrRrw", "y = residual + sum of weights * down h") \
     X(argmax, "rw", "id = index of the largest") \
     X(observe, "rrRww", "sums += x^2 of the tokens that took each expert")
 
@@ -50,6 +54,9 @@ enum op_kind {
 
 #define OP_MAX_TENSORS 10
 #define OP_MAX_ARGS_BYTES 128
+/* Lists for at most so many tokens may fold norms into the products that follow them: few enough
+ * that back ends make all products with a piece of the weights at once. */
+#define OP_FEW_TOKENS 8
 
 /* Values that change from token to token: written by the host before every run, read by any op.
  * The same layout in GLSL (shaders/lib/types.glsl). */
@@ -65,6 +72,7 @@ struct op {
     enum dtype dtype;    /* of the weights or the cache this op reads; F32 if it has none */
     uint32_t max_tokens; /* the list serves evaluations of 1..max_tokens tokens */
     uint32_t n_tensors;
+    uint32_t experts_here; /* expert ops: how many have slabs in their table; 0: all of them */
     const struct tensor *tensors[OP_MAX_TENSORS]; /* NULL where absent */
     union {
         uint64_t addresses[OP_MAX_TENSORS]; /* filled from the tensors by op_list_bind */
@@ -89,6 +97,9 @@ bool op_writes(enum op_kind kind, uint32_t tensor);
 uint32_t op_args_bytes(enum op_kind kind);
 /* Asserts what shaders/op_args.h asks of the numbers of a router. */
 void op_assert_router(const struct router_args *args);
+/* Elements of 32 bits of the tensor `parts` of an attention (ATTENTION_MAX_TILES zero words first).
+ */
+uint64_t op_attention_parts(uint32_t dim);
 
 /* Memory is the list's own. */
 bool op_list_init(struct op_list *list, uint32_t max_tokens, uint32_t capacity, struct error *err);

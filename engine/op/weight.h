@@ -19,6 +19,7 @@ struct expert_class {
     struct tensor slabs;
     enum dtype type, down_type; /* of gate and up, and of down */
     uint32_t down_offset;       /* bytes into a slab */
+    uint32_t n_members;         /* experts of this class */
 };
 
 /* The experts of one layer: records first_record, first_record + 1 ... of the file. Every one of

@@ -2,8 +2,8 @@
  *
  * In this version everything lives on one back end. The plan is made before anything is allocated,
  * so that a model that does not fit is refused with the two numbers rather than failing half-way.
- * Raw tensors are used in place where the back end can import host memory; compressed ones are
- * decoded on their way.
+ * Raw tensors are used in place where the back end imports host memory, in a few large pieces of
+ * the mapped file; where it refuses, they are copied. Compressed ones are decoded on their way.
  */
 #pragma once
 

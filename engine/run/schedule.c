@@ -21,3 +21,12 @@ bool schedule_run(struct schedule *schedule, struct error *err)
 {
     return schedule->backend->functions->run(schedule->backend, schedule->program, err);
 }
+
+bool schedule_profile(struct schedule *schedule, double *seconds, struct error *err)
+{
+    struct backend *backend = schedule->backend;
+    if (!backend->functions->profile) {
+        return error_set(err, "%s cannot tell how long single operations take", backend->name);
+    }
+    return backend->functions->profile(backend, schedule->program, seconds, err);
+}

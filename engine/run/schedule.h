@@ -22,3 +22,7 @@ void schedule_destroy(struct schedule *schedule);
 
 /* Runs the list once; results can be read when it returns. */
 bool schedule_run(struct schedule *schedule, struct error *err);
+
+/* The same, but slower: seconds[i] gets what op i took. False, with a sentence, where the back end
+ * cannot tell. */
+bool schedule_profile(struct schedule *schedule, double *seconds, struct error *err);

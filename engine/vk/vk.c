@@ -2,8 +2,14 @@
  */
 #include "engine/vk/vk_internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* Short enough for a desktop to stay usable, far below the seconds after which systems reset a
+ * device; thousands of times what a submit costs. */
+#define SEGMENT_SECONDS 0.1
 
 static struct vk_backend *of(struct backend *backend)
 {
@@ -20,6 +26,19 @@ static bool buffer_create(struct backend *backend, uint64_t bytes, enum buffer_u
 static void buffer_destroy(struct backend *backend, struct buffer *buffer)
 {
     vk_memory_destroy_buffer(of(backend), buffer);
+}
+
+static bool import_buffer(struct backend *backend, const void *host, uint64_t bytes,
+                          struct buffer *buffer, struct error *err)
+{
+    if (!vk_device_alive(&of(backend)->device, err)) {
+        return false;
+    }
+    if (!vk_import_pays(of(backend))) {
+        return error_set(err, "the device %s reads its own memory faster than the host's",
+                         of(backend)->base.name);
+    }
+    return vk_import(of(backend), host, bytes, buffer, err);
 }
 
 static bool write_buffer(struct backend *backend, const struct buffer *buffer, uint64_t offset,
@@ -53,6 +72,18 @@ static bool run(struct backend *backend, struct program *program, struct error *
     return vk_device_alive(&of(backend)->device, err) && vk_program_run(of(backend), program, err);
 }
 
+static bool profile(struct backend *backend, struct program *program, double *seconds,
+                    struct error *err)
+{
+    return vk_device_alive(&of(backend)->device, err) &&
+           vk_program_profile(of(backend), program, seconds, err);
+}
+
+static bool measure_peaks(struct backend *backend, struct backend_peaks *peaks, struct error *err)
+{
+    return vk_device_alive(&of(backend)->device, err) && vk_peaks(of(backend), peaks, err);
+}
+
 static void read_counts(struct backend *backend, struct backend_counts *counts)
 {
     *counts = of(backend)->counts;
@@ -74,13 +105,14 @@ static void destroy(struct backend *base)
     vk_pipelines_free(&backend->device, &backend->pipelines);
     vk_commands_free(backend);
     vk_device_close(&backend->device);
+    free(backend->cache_folder);
     free(backend);
 }
 
 static const struct backend_functions functions = {
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,
-    .buffer_import = NULL,
+    .buffer_import = import_buffer,
     .write = write_buffer,
     .read = read_buffer,
     .program_create = program_create,
@@ -89,16 +121,29 @@ static const struct backend_functions functions = {
     .counts = read_counts,
     .memory = read_memory,
     .destroy = destroy,
+    .profile = profile,
+    .peaks = measure_peaks,
 };
 
 struct backend *vk_backend_create(const struct vk_options *options, struct error *err)
 {
     struct vk_backend *backend = calloc(1, sizeof(*backend));
-    if (!backend) {
+    char *folder = options->cache_folder ? strdup(options->cache_folder) : NULL;
+    if (!backend || (options->cache_folder && !folder)) {
+        free(backend);
+        free(folder);
         error_set(err, "not enough memory for the Vulkan back end");
         return NULL;
     }
+    backend->cache_folder = folder;
     if (!vk_device_open(&backend->device, options->device, options->validation, VK_TO_RUN, err)) {
+        free(folder);
+        free(backend);
+        return NULL;
+    }
+    if (!vk_verdict_apply(&backend->device.physical, options->tiers_off, folder, err)) {
+        vk_device_close(&backend->device);
+        free(folder);
         free(backend);
         return NULL;
     }
@@ -107,8 +152,18 @@ struct backend *vk_backend_create(const struct vk_options *options, struct error
              backend->device.physical.info.name);
     backend->memory.limit = options->memory_limit;
     backend->memory.force_staging = options->force_staging;
+    backend->no_timestamps = options->no_timestamps;
+    if (options->tuning) {
+        backend->device.physical.caps.tuning = *options->tuning;
+    } else {
+        vk_tuning_load(backend);
+    }
+    bool software = backend->device.physical.info.kind == VK_DEVICE_SOFTWARE;
+    backend->segment_seconds = options->segment_seconds > 0 ? options->segment_seconds
+                               : software                   ? (double)INFINITY
+                                                            : SEGMENT_SECONDS;
     if (!vk_commands_init(backend, err) ||
-        !vk_pipelines_init(&backend->device, &backend->pipelines, err)) {
+        !vk_pipelines_init(&backend->device, &backend->pipelines, folder, err)) {
         destroy(&backend->base);
         return NULL;
     }
@@ -125,4 +180,14 @@ uint32_t vk_backend_validation_messages(struct backend *backend, char *first, ui
         snprintf(first, first_bytes, "%s", messages->first);
     }
     return messages->n;
+}
+
+bool vk_backend_tune(struct backend *backend, struct vk_tuned tuned[VK_TUNING_COUNT],
+                     struct error *err)
+{
+    if (backend->functions != &functions) {
+        return error_set(err, "%s has no sizes of kernels to try: name a Vulkan device",
+                         backend->name);
+    }
+    return vk_device_alive(&of(backend)->device, err) && vk_tune(of(backend), tuned, err);
 }

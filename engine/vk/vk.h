@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "engine/op/backend.h"
+#include "engine/vk/vk_tuning.h"
 
 enum vk_device_kind {
     VK_DEVICE_DISCRETE,
@@ -37,14 +38,22 @@ struct vk_device_info {
 bool vk_list_devices(struct vk_device_info devices[VK_MAX_DEVICES], uint32_t *n, struct error *err);
 
 struct vk_options {
-    uint32_t device;       /* index of vk_list_devices */
-    uint64_t memory_limit; /* bytes the back end may take, 0 = what the device has (--vram) */
+    uint32_t device;          /* index of vk_list_devices */
+    uint64_t memory_limit;    /* bytes the back end may take, 0 = what the device has (--vram) */
+    const char *cache_folder; /* where compiled pipelines and measurements of the device are kept
+                                 from one start to the next; NULL: nowhere */
     bool validation;    /* Khronos validation layer with synchronization validation; create fails if
                            the layer is not installed */
+    uint32_t tiers_off; /* bits 1 << enum vk_tier (vk_caps.h) that count as absent */
+    double segment_seconds; /* most that one submit of a program may take; 0: 0.1 on real devices,
+                               no bound on software ones, which nobody resets */
+    const struct vk_tuning *tuning; /* for tests: sizes of kernels; NULL: what suits the device */
+    bool no_timestamps;             /* for tests: the device's clock counts as absent */
     bool force_staging; /* for tests: device memory counts as invisible to the host, as on a
                            discrete GPU, so that every transfer goes through the staging ring */
 };
 
+/* Fails, too, where the verdict in the cache folder is that the device computes wrongly. */
 struct backend *vk_backend_create(const struct vk_options *options, struct error *err);
 
 /* Messages of the validation layer since the back end was made (warnings and errors): 0 without
@@ -52,7 +61,45 @@ struct backend *vk_backend_create(const struct vk_options *options, struct error
  */
 uint32_t vk_backend_validation_messages(struct backend *backend, char *first, uint32_t first_bytes);
 
+/* What was tried of a row of the table of sizes of kernels (vk_tuning.h). */
+struct vk_tuned {
+    uint32_t row, before, after;
+    double speedup; /* of a product that tells of the row; 1: nothing was better, or none tells */
+};
+
+/* Tries other sizes of kernels for some seconds, keeps what is faster in the cache folder for later
+ * starts, and tells of every row. False also if it cannot be kept, and for a back end of another
+ * room. */
+bool vk_backend_tune(struct backend *backend, struct vk_tuned tuned[VK_TUNING_COUNT],
+                     struct error *err);
+
 /* Compiles every shader of the table for a device without running any, and writes a line each with
  * what VK_KHR_pipeline_executable_properties tells (registers, spills, ...). For the portability
  * test on drivers without hardware. Returns the number of pipelines, or -1 and err. */
 int vk_compile_all(uint32_t device, FILE *report, struct error *err);
+
+/* ---- What is known about a device and its driver (vk_verdict.c, vk_driver_faults.c) ---- */
+
+/* What `moxie selftest` found, kept in the cache folder for a device, its driver and our shaders.
+ */
+struct vk_verdict {
+    uint32_t tiers_off; /* that computed wrongly: they are not used again */
+    bool unusable;      /* even without any tier */
+    uint32_t n_checks;
+};
+/* False: there is none yet (or no such device). */
+bool vk_verdict_read(uint32_t device, const char *folder, struct vk_verdict *verdict);
+/* False if it could not be kept. */
+bool vk_verdict_write(uint32_t device, const char *folder, const struct vk_verdict *verdict);
+
+/* The tiers a device has (its driver's known faults left out), and which those faults are: one
+ * sentence each, with their number. False if there is no such device. */
+#define VK_MAX_FAULTS 4
+struct vk_tiers {
+    uint32_t has, faulty;
+    uint32_t n_faults;
+    const char *faults[VK_MAX_FAULTS];
+};
+bool vk_tiers_of(uint32_t device, struct vk_tiers *tiers);
+/* "fp16"; NULL beyond the last. */
+const char *vk_tier_name(uint32_t tier);

@@ -9,6 +9,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/vk/vk_tuning.h"
+
+/* Tiers above the floor. X(field of vk_caps and vk_device_info, "name for people") */
+#define VK_TIERS(X) \
+    X(float16, "fp16")           /* 16-bit float arithmetic */ \
+    X(storage8, "8-bit storage") /* 8 and 16-bit members in buffers */ \
+    X(storage16, "16-bit storage") \
+    X(int64, "int64") \
+    X(integer_dot, "integer dot") /* 4 x 8-bit dot product, accelerated by the device */ \
+    X(cooperative_matrix, "cooperative matrix")   /* VK_KHR_cooperative_matrix */ \
+    X(subgroup_arithmetic, "subgroup arithmetic") /* in compute shaders */
+
+enum vk_tier {
+#define X(tier, name) VK_TIER_##tier,
+    VK_TIERS(X)
+#undef X
+        VK_N_TIERS
+};
+#define VK_ALL_TIERS ((1u << VK_N_TIERS) - 1)
+
 struct vk_caps {
     uint32_t max_groups[3];    /* of one dispatch; at least 65535 each */
     uint32_t max_invocations;  /* of one work-group; at least 128 */
@@ -16,10 +36,10 @@ struct vk_caps {
     uint32_t shared_bytes;     /* of one work-group; at least 16384 */
     uint32_t subgroup_size;    /* the default one; 1..128 */
     uint32_t vendor_id;        /* PCI: 0x1002 AMD, 0x10de NVIDIA, 0x8086 Intel */
-    /* Tiers above the floor. A tier the device has may be masked off. */
-    bool float16;             /* 16-bit float arithmetic */
-    bool storage8, storage16; /* 8 and 16-bit members in buffers */
-    bool int64;
-    bool integer_dot;         /* 4 x 8-bit dot product, accelerated by the device */
-    bool subgroup_arithmetic; /* in compute shaders */
+    /* A tier the device has may be masked off (vk_options.tiers_off, a known fault of its driver, a
+     * failed selftest). */
+#define X(tier, name) bool tier;
+    VK_TIERS(X)
+#undef X
+    struct vk_tuning tuning; /* sizes of kernels that suit the device */
 };

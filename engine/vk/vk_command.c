@@ -1,13 +1,14 @@
-/* Command buffers: submits, and programs that are recorded once and replayed per token.
- *
- * A program is one command buffer: for each op bind, push, dispatch; and one memory barrier before
- * an op that depends on any op since the last barrier. Nothing in it changes from run to run: what
- * does is in the step buffer.
- */
+/* Command buffers: recording, submitting, waiting, and the device's own clock. */
 #include "engine/vk/vk_internal.h"
 
-#include <assert.h>
-#include <stdlib.h>
+#include <time.h>
+
+double vk_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 bool vk_commands_init(struct vk_backend *backend, struct error *err)
 {
@@ -117,117 +118,76 @@ void vk_commands_settle(struct vk_backend *backend)
     }
 }
 
-/* ---- programs ---- */
+/* ---- what the device has done, timed ---- */
 
-struct program {
-    VkCommandBuffer commands;
-    uint64_t dispatches, barriers;
-};
-
-/* Whether an op must wait for one of [first, index). */
-static bool needs_barrier(const struct op_list *list, uint32_t first, uint32_t index)
-{
-    for (uint32_t i = first; i < index; i++) {
-        if (op_depends(&list->ops[index], &list->ops[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void record_barrier(const struct vk_functions *vk, VkCommandBuffer commands)
-{
-    VkMemoryBarrier barrier = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
-                               .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
-                               .dstAccessMask =
-                                   VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
-    vk->CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                           VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &barrier, 0, NULL, 0, NULL);
-}
-
-static bool record(struct vk_backend *backend, struct program *program, const struct op_list *list,
-                   struct error *err)
+bool vk_stopwatch_create(struct vk_backend *backend, struct vk_stopwatch *stopwatch, uint32_t n,
+                         struct error *err)
 {
     struct vk_device *device = &backend->device;
-    const struct vk_functions *vk = &device->instance.vk;
-    const struct vk_caps *caps = &device->physical.caps;
-    VkPipeline bound = VK_NULL_HANDLE;
-    uint32_t since = 0; /* the last barrier */
-    for (uint32_t i = 0; i < list->n_ops; i++) {
-        const struct op *op = &list->ops[i];
-        struct vk_plan plan = {0};
-        vk_plan_op(op, caps, &plan);
-        for (uint32_t d = 0; d < 3; d++) {
-            assert(plan.groups[d] > 0 && plan.groups[d] <= caps->max_groups[d]);
-        }
-        VkPipeline pipeline = vk_pipelines_get(device, &backend->pipelines, &plan, err);
-        if (!pipeline) {
-            return false;
-        }
-        if (needs_barrier(list, since, i)) {
-            record_barrier(vk, program->commands);
-            program->barriers++;
-            since = i;
-        }
-        if (pipeline != bound) {
-            vk->CmdBindPipeline(program->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-            bound = pipeline;
-        }
-        vk->CmdPushConstants(program->commands, backend->pipelines.layout,
-                             VK_SHADER_STAGE_COMPUTE_BIT, 0, op_args_bytes(op->kind),
-                             op->args.bytes);
-        vk->CmdDispatch(program->commands, plan.groups[0], plan.groups[1], plan.groups[2]);
-        program->dispatches++;
+    *stopwatch = (struct vk_stopwatch){.n = n};
+    if (device->physical.timestamp_bits == 0 || backend->no_timestamps) {
+        return true;
     }
-    return true;
-}
-
-struct program *vk_program_create(struct vk_backend *backend, const struct op_list *list,
-                                  struct error *err)
-{
-    struct vk_device *device = &backend->device;
-    struct program *program = calloc(1, sizeof(*program));
-    if (!program) {
-        error_set(err, "not enough memory for a program of %u ops", list->n_ops);
-        return NULL;
-    }
-    VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-                                        .commandPool = backend->commands.pool,
-                                        .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
-                                        .commandBufferCount = 1};
+    VkQueryPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+                                  .queryType = VK_QUERY_TYPE_TIMESTAMP,
+                                  .queryCount = 2 * n};
     VkResult result =
-        device->instance.vk.AllocateCommandBuffers(device->handle, &info, &program->commands);
-    if (!vk_device_check(device, result, "make a command buffer", err)) {
-        free(program);
-        return NULL;
+        device->instance.vk.CreateQueryPool(device->handle, &info, NULL, &stopwatch->pool);
+    if (result != VK_SUCCESS) {
+        stopwatch->pool = VK_NULL_HANDLE;
     }
-    if (!vk_commands_begin(backend, program->commands, false, err) ||
-        !record(backend, program, list, err) || !vk_commands_end(backend, program->commands, err)) {
-        vk_program_destroy(backend, program);
-        return NULL;
-    }
-    program->barriers++; /* the one that ends it */
-    return program;
+    return vk_device_check(device, result, "make queries of its clock", err);
 }
 
-void vk_program_destroy(struct vk_backend *backend, struct program *program)
+void vk_stopwatch_destroy(struct vk_backend *backend, struct vk_stopwatch *stopwatch)
 {
-    if (program) {
-        struct vk_device *device = &backend->device;
-        vk_commands_settle(backend);
-        device->instance.vk.FreeCommandBuffers(device->handle, backend->commands.pool, 1,
-                                               &program->commands);
-        free(program);
+    backend->device.instance.vk.DestroyQueryPool(backend->device.handle, stopwatch->pool, NULL);
+    *stopwatch = (struct vk_stopwatch){0};
+}
+
+void vk_stopwatch_start_at(struct vk_backend *backend, const struct vk_stopwatch *stopwatch,
+                           VkCommandBuffer commands, uint32_t index, VkPipelineStageFlagBits stage)
+{
+    const struct vk_functions *vk = &backend->device.instance.vk;
+    if (stopwatch->pool) {
+        vk->CmdResetQueryPool(commands, stopwatch->pool, 2 * index, 2);
+        /* When all before it has passed the stage, rather than when the command is read. */
+        vk->CmdWriteTimestamp(commands, stage, stopwatch->pool, 2 * index);
     }
 }
 
-bool vk_program_run(struct vk_backend *backend, struct program *program, struct error *err)
+void vk_stopwatch_stop_at(struct vk_backend *backend, const struct vk_stopwatch *stopwatch,
+                          VkCommandBuffer commands, uint32_t index, VkPipelineStageFlagBits stage)
 {
-    uint64_t value;
-    if (!vk_commands_submit(backend, program->commands, &value, err)) {
-        return false;
+    if (stopwatch->pool) {
+        backend->device.instance.vk.CmdWriteTimestamp(commands, stage, stopwatch->pool,
+                                                      2 * index + 1);
     }
-    backend->counts.dispatches += program->dispatches;
-    backend->counts.barriers += program->barriers;
-    return vk_commands_wait(backend, value, err);
+}
+
+void vk_stopwatch_start(struct vk_backend *backend, const struct vk_stopwatch *stopwatch,
+                        VkCommandBuffer commands, uint32_t index)
+{
+    vk_stopwatch_start_at(backend, stopwatch, commands, index,
+                          VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT);
+}
+
+void vk_stopwatch_stop(struct vk_backend *backend, const struct vk_stopwatch *stopwatch,
+                       VkCommandBuffer commands, uint32_t index)
+{
+    vk_stopwatch_stop_at(backend, stopwatch, commands, index, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT);
+}
+
+bool vk_stopwatch_read(struct vk_backend *backend, const struct vk_stopwatch *stopwatch,
+                       uint32_t index, double *seconds, struct error *err)
+{
+    struct vk_device *device = &backend->device;
+    uint64_t ticks[2] = {0};
+    VkResult result = device->instance.vk.GetQueryPoolResults(
+        device->handle, stopwatch->pool, 2 * index, 2, sizeof(ticks), ticks, sizeof(ticks[0]),
+        VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
+    uint32_t bits = device->physical.timestamp_bits;
+    uint64_t mask = bits >= 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+    *seconds = (double)((ticks[1] - ticks[0]) & mask) * device->physical.timestamp_seconds;
+    return vk_device_check(device, result, "tell the time", err);
 }

@@ -121,6 +121,9 @@ static VkResult create_handle(struct vk_device *device, enum vk_purpose purpose)
         dot.pNext = features.pNext;
         features.pNext = &dot;
     }
+    if (physical->info.host_import) {
+        extensions[n_extensions++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
+    }
     if (physical->info.memory_budget) {
         extensions[n_extensions++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
     }
@@ -165,6 +168,18 @@ bool vk_device_open(struct vk_device *device, uint32_t index, bool validation,
     device->instance.vk.GetDeviceQueue(device->handle, device->physical.queue_family, 0,
                                        &device->queue);
     return true;
+}
+
+bool vk_device_inspect(uint32_t index, struct vk_physical *physical)
+{
+    struct vk_device device = {0};
+    if (!vk_instance_create(&device.instance, false, NULL)) {
+        return false;
+    }
+    bool ok = choose(&device, index, VK_TO_RUN, NULL);
+    *physical = device.physical;
+    vk_device_close(&device);
+    return ok;
 }
 
 void vk_device_close(struct vk_device *device)

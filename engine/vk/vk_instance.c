@@ -14,7 +14,8 @@ static VkBool32 VKAPI_PTR count_message(VkDebugUtilsMessageSeverityFlagBitsEXT s
                                         void *user)
 {
     struct vk_messages *messages = user;
-    if (messages->n++ == 0) {
+    /* Pipelines are compiled on several threads. */
+    if (__atomic_fetch_add(&messages->n, 1, __ATOMIC_RELAXED) == 0) {
         snprintf(messages->first, sizeof(messages->first), "%s",
                  data->pMessage ? data->pMessage : "(no text)");
     }

@@ -32,6 +32,7 @@
     X(GetPhysicalDeviceMemoryProperties) \
     X(GetPhysicalDeviceMemoryProperties2) \
     X(GetPhysicalDeviceQueueFamilyProperties) \
+    X(GetPhysicalDeviceExternalBufferProperties) \
     X(CreateDevice) \
     X(GetDeviceProcAddr)
 
@@ -53,6 +54,7 @@
     X(DestroyPipelineLayout) \
     X(CreatePipelineCache) \
     X(DestroyPipelineCache) \
+    X(GetPipelineCacheData) \
     X(CreateComputePipelines) \
     X(DestroyPipeline) \
     X(CreateCommandPool) \
@@ -66,6 +68,12 @@
     X(CmdDispatch) \
     X(CmdPipelineBarrier) \
     X(CmdCopyBuffer) \
+    X(CmdFillBuffer) \
+    X(CreateQueryPool) \
+    X(DestroyQueryPool) \
+    X(CmdResetQueryPool) \
+    X(CmdWriteTimestamp) \
+    X(GetQueryPoolResults) \
     X(QueueSubmit) \
     X(CreateSemaphore) \
     X(DestroySemaphore) \
@@ -78,7 +86,8 @@
 
 #define VK_OPTIONAL_DEVICE_FUNCTIONS(X) \
     X(GetPipelineExecutablePropertiesKHR) \
-    X(GetPipelineExecutableStatisticsKHR)
+    X(GetPipelineExecutableStatisticsKHR) \
+    X(GetMemoryHostPointerPropertiesEXT)
 
 struct vk_functions {
     void *library;

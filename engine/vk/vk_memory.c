@@ -420,6 +420,13 @@ void vk_memory_destroy_buffer(struct vk_backend *backend, struct buffer *buffer)
         return;
     }
     struct vk_memory *memory = &backend->memory;
+    if (slab->imported) {
+        vk_commands_settle(backend);
+        vk_memory_release(backend, slab);
+        free(slab);
+        *buffer = (struct buffer){0};
+        return;
+    }
     slab_give(slab, buffer->address - slab->address, align_up(buffer->bytes));
     memory->used -= align_up(buffer->bytes);
     *buffer = (struct buffer){0};

@@ -24,6 +24,32 @@ uint32_t vk_backend_validation_messages(struct backend *backend, char *first, ui
     return 0;
 }
 
+bool vk_backend_tune(struct backend *backend, struct vk_tuned tuned[VK_TUNING_COUNT],
+                     struct error *err)
+{
+    return refuse(err);
+}
+
+bool vk_verdict_read(uint32_t device, const char *folder, struct vk_verdict *verdict)
+{
+    return false;
+}
+
+bool vk_verdict_write(uint32_t device, const char *folder, const struct vk_verdict *verdict)
+{
+    return false;
+}
+
+bool vk_tiers_of(uint32_t device, struct vk_tiers *tiers)
+{
+    return false;
+}
+
+const char *vk_tier_name(uint32_t tier)
+{
+    return NULL;
+}
+
 int vk_compile_all(uint32_t device, FILE *report, struct error *err)
 {
     refuse(err);

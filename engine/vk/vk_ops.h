@@ -34,7 +34,7 @@ struct vk_plan {
  * more than caps->max_groups. */
 void vk_plan_op(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan);
 
-/* Calls fn once for every pipeline that a common model's ops ask for, with one token and with a
- * chunk: every shader of the table at least once. Returns how many there are. */
+/* Calls fn once for every pipeline that a common model's ops ask for, with one token, with
+ * few and with a chunk: every shader of the table at least once. Returns how many there are. */
 uint32_t vk_plan_each(const struct vk_caps *caps,
                       void (*fn)(void *context, const struct vk_plan *plan), void *context);

@@ -62,6 +62,7 @@ static bool find_queue_family(const struct vk_functions *vk, struct vk_physical 
         bool compute = flags & VK_QUEUE_COMPUTE_BIT, graphics = flags & VK_QUEUE_GRAPHICS_BIT;
         if (compute && (!found || (!graphics && !found_alone))) {
             physical->queue_family = i;
+            physical->timestamp_bits = families[i].timestampValidBits;
             found = true;
             found_alone = !graphics;
         }
@@ -102,6 +103,12 @@ static void inspect_properties(const struct vk_functions *vk, struct vk_physical
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES, .pNext = &properties12};
     VkPhysicalDeviceProperties2 properties = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &properties11};
+    VkPhysicalDeviceExternalMemoryHostPropertiesEXT host = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT};
+    if (physical->info.host_import) {
+        host.pNext = properties.pNext;
+        properties.pNext = &host;
+    }
     if (has_maintenance4) {
         maintenance4.pNext = properties.pNext;
         properties.pNext = &maintenance4;
@@ -116,11 +123,15 @@ static void inspect_properties(const struct vk_functions *vk, struct vk_physical
     snprintf(info->driver, sizeof(info->driver), "%.120s%s%.120s", properties12.driverName,
              properties12.driverInfo[0] ? " " : "", properties12.driverInfo);
     info->subgroup_size = properties11.subgroupSize;
+    physical->driver_id = (uint32_t)properties12.driverID;
+    memcpy(physical->identity.device, properties11.deviceUUID, VK_UUID_SIZE);
+    memcpy(physical->identity.driver, properties11.driverUUID, VK_UUID_SIZE);
     info->subgroup_arithmetic =
         (properties11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) &&
         (properties11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT);
     info->integer_dot = dot.integerDotProduct4x8BitPackedSignedAccelerated;
 
+    physical->import_align = host.minImportedHostPointerAlignment;
     physical->max_allocation = properties11.maxMemoryAllocationSize;
     if (has_maintenance4 && maintenance4.maxBufferSize < physical->max_allocation) {
         physical->max_allocation = maintenance4.maxBufferSize;
@@ -157,12 +168,10 @@ static void fill_caps(struct vk_physical *physical, const VkPhysicalDeviceLimits
         .shared_bytes = limits->maxComputeSharedMemorySize,
         .subgroup_size = info->subgroup_size,
         .vendor_id = info->vendor_id,
-        .float16 = info->float16,
-        .storage8 = info->storage8,
-        .storage16 = info->storage16,
-        .int64 = info->int64,
-        .integer_dot = info->integer_dot,
-        .subgroup_arithmetic = info->subgroup_arithmetic,
+#define X(tier, name) .tier = info->tier,
+        VK_TIERS(X)
+#undef X
+            .tuning = vk_tuning_of_class(info->vendor_id, info->kind == VK_DEVICE_SOFTWARE),
     };
 }
 
@@ -189,6 +198,11 @@ void vk_physical_inspect(const struct vk_functions *vk, VkPhysicalDevice handle,
     info->device_id = properties.deviceID;
     info->api_version = properties.apiVersion;
     info->kind = device_kind(properties.deviceType);
+    physical->identity = (struct vk_identity){.vendor_id = properties.vendorID,
+                                              .device_id = properties.deviceID,
+                                              .driver_version = properties.driverVersion,
+                                              .api_version = properties.apiVersion};
+    memcpy(physical->identity.pipeline_cache, properties.pipelineCacheUUID, VK_UUID_SIZE);
     inspect_memory(vk, physical);
     miss(info, info->memory_bytes > 0, "memory"); /* drivers that only compile */
     miss(info, find_queue_family(vk, physical), "a queue for compute");
@@ -207,6 +221,7 @@ void vk_physical_inspect(const struct vk_functions *vk, VkPhysicalDevice handle,
     inspect_properties(vk, physical, &extensions);
     inspect_features(vk, physical);
     free(extensions.list);
+    physical->timestamp_seconds = 1e-9 * (double)properties.limits.timestampPeriod;
     fill_caps(physical, &properties.limits);
     miss(info, physical->features12.bufferDeviceAddress, "bufferDeviceAddress");
     miss(info, physical->features12.timelineSemaphore, "timelineSemaphore");

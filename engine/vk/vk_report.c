@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/vk/vk_probe.h"
+
 struct report {
     struct vk_device device;
     struct vk_pipelines pipelines;
@@ -70,12 +72,12 @@ static void print_statistics(struct report *report, VkPipeline pipeline)
     }
 }
 
-static void compile_one(void *context, const struct vk_plan *plan)
+static void compile_one(struct report *report, const struct vk_shader *shader,
+                        const struct vk_plan *plan)
 {
-    struct report *report = context;
     bool statistics = report->device.instance.vk.GetPipelineExecutableStatisticsKHR;
     VkPipeline pipeline;
-    fprintf(report->out, "%s", plan->shader);
+    fprintf(report->out, "%s", shader->name);
     if (plan->n_constants) {
         fprintf(report->out, " (");
         for (uint32_t i = 0; i < plan->n_constants; i++) {
@@ -83,8 +85,8 @@ static void compile_one(void *context, const struct vk_plan *plan)
         }
         fprintf(report->out, ")");
     }
-    if (!vk_pipeline_compile(&report->device, &report->pipelines, vk_shader_find(plan->shader),
-                             plan, statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR : 0,
+    if (!vk_pipeline_compile(&report->device, &report->pipelines, shader, plan,
+                             statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR : 0,
                              &pipeline, report->n_failed ? NULL : report->err)) {
         fprintf(report->out, ": does not compile\n");
         report->n_failed++;
@@ -94,6 +96,20 @@ static void compile_one(void *context, const struct vk_plan *plan)
     fprintf(report->out, "\n");
     report->device.instance.vk.DestroyPipeline(report->device.handle, pipeline, NULL);
     report->n_compiled++;
+}
+
+static void compile_plan(void *context, const struct vk_plan *plan)
+{
+    compile_one(context, vk_shader_find(plan->shader), plan);
+}
+
+static void compile_probes(struct report *report)
+{
+    for (uint32_t i = 0; i < PROBE_KERNELS; i++) {
+        if (vk_probe_has(&report->device.physical.caps, (enum vk_probe_kernel)i)) {
+            compile_one(report, &vk_probe_shaders[i], &(struct vk_plan){0});
+        }
+    }
 }
 
 int vk_compile_all(uint32_t device, FILE *out, struct error *err)
@@ -107,10 +123,11 @@ int vk_compile_all(uint32_t device, FILE *out, struct error *err)
     report->err = err;
     int n = -1;
     if (vk_device_open(&report->device, device, false, VK_TO_COMPILE, err)) {
-        if (vk_pipelines_init(&report->device, &report->pipelines, err)) {
+        if (vk_pipelines_init(&report->device, &report->pipelines, NULL, err)) {
             fprintf(out, "%s, %s\n", report->device.physical.info.name,
                     report->device.physical.info.driver);
-            vk_plan_each(&report->device.physical.caps, compile_one, report);
+            vk_plan_each(&report->device.physical.caps, compile_plan, report);
+            compile_probes(report);
             n = report->n_failed ? -1 : report->n_compiled;
         }
         vk_pipelines_free(&report->device, &report->pipelines);

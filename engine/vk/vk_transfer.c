@@ -3,7 +3,8 @@
  * Memory the host sees is copied to directly. All other goes through a ring of segments: the host
  * fills one while the device copies another. A write returns when the last byte has left the
  * caller's memory; the copy of the last segments may still run, and whatever is submitted later
- * comes after it (see vk_internal.h).
+ * comes after it (see vk_internal.h). Weights come before programs: the ring goes when a program is
+ * made, so that it takes no memory while tokens flow, and comes back if it is needed again.
  */
 #include "engine/vk/vk_internal.h"
 
@@ -133,7 +134,11 @@ bool vk_transfer_read(struct vk_backend *backend, const struct buffer *buffer, u
 void vk_transfer_free(struct vk_backend *backend)
 {
     struct vk_transfer *transfer = &backend->transfer;
-    if (transfer->staging.handle) { /* the command buffers go with their pool */
+    struct vk_device *device = &backend->device;
+    if (transfer->staging.handle) {
+        vk_commands_settle(backend);
+        device->instance.vk.FreeCommandBuffers(device->handle, backend->commands.pool,
+                                               VK_STAGING_SEGMENTS, transfer->commands);
         vk_memory_release(backend, &transfer->staging);
     }
 }

@@ -1,9 +1,9 @@
 /* Which expert and which of its pairs a work-group of a grouped matrix product has.
  *
  * The pairs (token, slot) lie sorted by expert; expert e has [offsets[e], offsets[e + 1]), cut into
- * tiles of TILE_TOKENS. The host does not know how many tiles there are, only that they are at most
- * pairs / TILE_TOKENS + experts; so every work-group counts the tiles of all experts (a scan
- * through shared memory) and looks up its own. Wants lib/tile.glsl.
+ * tiles of EXPERT_TILE. The host does not know how many tiles there are, only that they are at most
+ * pairs / EXPERT_TILE + experts; so every work-group counts the tiles of all experts (a scan
+ * through shared memory) and looks up its own. Wants GROUP_SIZE and EXPERT_TILE.
  */
 shared uint tile_counts[GROUP_SIZE];
 shared uint tile_expert;
@@ -20,7 +20,7 @@ bool expert_tile_find(u32s offsets, uint n_experts, uint tile, out uint expert, 
     uint last = min(first + share, n_experts);
     uint count = 0u;
     for (uint e = first; e < last; e++) {
-        count += (offsets.v[e + 1u] - offsets.v[e] + TILE_TOKENS - 1u) / TILE_TOKENS;
+        count += (offsets.v[e + 1u] - offsets.v[e] + EXPERT_TILE - 1u) / EXPERT_TILE;
     }
     tile_counts[i] = count;
     if (i == 0u) {
@@ -37,10 +37,10 @@ bool expert_tile_find(u32s offsets, uint n_experts, uint tile, out uint expert, 
     uint tiles = tile_counts[i] - count; /* of the experts before mine */
     for (uint e = first; e < last; e++) {
         uint pairs = offsets.v[e + 1u] - offsets.v[e];
-        uint mine = (pairs + TILE_TOKENS - 1u) / TILE_TOKENS;
+        uint mine = (pairs + EXPERT_TILE - 1u) / EXPERT_TILE;
         if (tile >= tiles && tile < tiles + mine) {
             tile_expert = e;
-            tile_first_pair = offsets.v[e] + (tile - tiles) * TILE_TOKENS;
+            tile_first_pair = offsets.v[e] + (tile - tiles) * EXPERT_TILE;
         }
         tiles += mine;
     }
@@ -51,6 +51,6 @@ bool expert_tile_find(u32s offsets, uint n_experts, uint tile, out uint expert, 
         end = begin;
         return false;
     }
-    end = min(begin + TILE_TOKENS, offsets.v[expert + 1u]);
+    end = min(begin + EXPERT_TILE, offsets.v[expert + 1u]);
     return true;
 }

@@ -44,6 +44,11 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer ad
 {
     uvec2 v[]; /* low word, high word */
 };
+/* What work-groups of one dispatch leave for each other. */
+layout(buffer_reference, std430, buffer_reference_align = 16) coherent buffer parts_words
+{
+    uint v[];
+};
 /* struct step of engine/op/op.h */
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer step_buffer
 {

@@ -152,7 +152,7 @@ bool fuzz_source_use(struct source *source)
     /* The words of a checkpoint are files of their own, which have a target of their own. */
     bool has_text = strcmp(source->format, "safetensors") == 0 || source_text_attach(source, &err);
     assert(has_text || err.text[0]);
-    if (!virtual_model_open(&file, source, 1, &err)) {
+    if (!virtual_model_open(&file, source, NULL, 1, &err)) {
         assert(err.text[0]);
         return false;
     }

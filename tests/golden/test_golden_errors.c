@@ -136,6 +136,17 @@ Test(golden_errors, too_little_device_memory)
     moxie_close(&model);
 }
 
+Test(golden_errors, heads_that_q8_0_cannot_hold)
+{
+    open_small(); /* heads of 10 */
+    struct moxie_error err;
+    struct moxie_session_options options = moxie_session_defaults();
+    options.kv_type = MOXIE_KV_Q8_0;
+    cr_expect_null(moxie_session_create(model, &options, &err));
+    check_sentence(&err, "use f16");
+    moxie_close(&model);
+}
+
 Test(golden_errors, reports)
 {
     open_small();

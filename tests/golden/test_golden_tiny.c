@@ -61,19 +61,35 @@ Test(golden_tiny, token_ids)
     close_tiny();
 }
 
+/* Rounding keys and values to q8_0 costs up to 3.4e-4 of the logits of this model. */
+#define Q8_0_NMSE 1e-3
+
+/* How the context is kept, and by how much the routers' weights may be off; 0: they may choose
+ * other experts, where two are as good. */
+struct cache {
+    enum moxie_kv_type type;
+    double weight_bound;
+};
+
 /* The whole prompt at once; last logits and all routes. Returns the NMSE. */
-static double check_prompt(struct moxie_session *session, const json_t *prompt, double weight_bound)
+static double check_prompt(struct moxie_session *session, const json_t *prompt,
+                           const struct cache *cache)
 {
     size_t n, n_logits;
     uint32_t *ids = golden_ids(json_object_get(prompt, "ids"), &n);
     float *expected = golden_floats(json_object_get(prompt, "logits_last"), &n_logits);
     const char *text = json_string_value(json_object_get(prompt, "prompt"));
+    double bound = golden_device()->nmse;
+    bound = cache->type == MOXIE_KV_Q8_0 && bound < Q8_0_NMSE ? Q8_0_NMSE : bound;
     cr_assert_eq(n_logits, golden_vocabulary(model));
     moxie_rewind(session, 0);
     golden_eval(session, ids, n);
     double nmse = check_nmse(moxie_logits(session), expected, n_logits);
-    cr_expect_leq(nmse, golden_device()->nmse, "%s: NMSE %g", text, nmse);
-    golden_check_routes(session, json_object_get(prompt, "routes"), 0, weight_bound, text);
+    cr_expect_leq(nmse, bound, "%s: NMSE %g", text, nmse);
+    if (cache->weight_bound > 0) {
+        golden_check_routes(session, json_object_get(prompt, "routes"), 0, cache->weight_bound,
+                            text);
+    }
     free(ids);
     free(expected);
     return nmse;
@@ -82,13 +98,16 @@ static double check_prompt(struct moxie_session *session, const json_t *prompt, 
 /* Returns the worst NMSE. */
 static double check_prompts(enum moxie_kv_type kv_type)
 {
+    const struct cache cache = {kv_type, kv_type == MOXIE_KV_F32   ? 1e-4
+                                         : kv_type == MOXIE_KV_F16 ? 2e-3
+                                                                   : 0};
     struct moxie_session *session = golden_session(model, kv_type, 64);
     double worst = 0;
     const json_t *prompt;
     size_t i;
     json_array_foreach(prompts(), i, prompt)
     {
-        double nmse = check_prompt(session, prompt, kv_type == MOXIE_KV_F32 ? 1e-4 : 2e-3);
+        double nmse = check_prompt(session, prompt, &cache);
         worst = nmse > worst ? nmse : worst;
     }
     moxie_session_destroy(&session);
@@ -102,7 +121,7 @@ static void check_type(const char *type)
     if (!golden_device()->vulkan) {
         printf(", %.1e (f32 cache)", check_prompts(MOXIE_KV_F32));
     }
-    printf("\n");
+    printf(", %.1e (q8_0 cache)\n", check_prompts(MOXIE_KV_Q8_0));
     close_tiny();
 }
 

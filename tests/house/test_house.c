@@ -25,8 +25,9 @@ static const struct {
     {"engine/model", {"engine/op", "engine/base", "format", "shaders"}},
     {"engine/run", {"engine/op", "engine/base", "format"}},
     {"engine", {"engine", "format", "shaders"}},
-    {"tools", {"engine", "format"}},
-    {"tests", {"tests", "tools", "engine", "format", "shaders"}},
+    {"checks", {"engine", "format", "shaders"}},
+    {"tools", {"checks", "engine", "format"}},
+    {"tests", {"tests", "tools", "checks", "engine", "format", "shaders"}},
 };
 #define N_ROOMS (sizeof(rooms) / sizeof(rooms[0]))
 
@@ -99,7 +100,8 @@ static void walk(struct files *files, const char *folder)
 
 static struct files *all_files(void)
 {
-    static const char *const folders[] = {"engine", "format", "shaders", "tools", "tests"};
+    static const char *const folders[] = {"engine", "format", "shaders",
+                                          "checks", "tools",  "tests"};
     static struct files files;
     if (files.count == 0) {
         for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
@@ -133,6 +135,9 @@ Test(house, the_rule_itself)
     cr_assert_not(may_include("format/dtype.c", "engine/base/threads.h"));
     cr_assert_not(may_include("engine/op/op.c", "engine/moxie.h"));
     cr_assert_not(may_include("engine/session.c", "tools/tool.h"));
+    cr_assert(may_include("tools/selftest.c", "checks/check_ops.h"));
+    cr_assert_not(may_include("checks/check_ops.c", "tools/tool.h"));
+    cr_assert_not(may_include("engine/moxie.c", "checks/check_ops.h"));
 }
 
 Test(house, includes_point_down)

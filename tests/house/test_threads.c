@@ -48,6 +48,21 @@ static void check_loop(struct thread_pool *pool, uint64_t n, uint64_t grain)
     }
 }
 
+/* Every thread's stretch as `starts` has it. */
+static void check_share(struct thread_pool *pool, const uint64_t *starts, uint64_t n)
+{
+    static struct visits visits;
+    memset(&visits, 0, sizeof(visits));
+    visits.grain = 1;
+    visits.n_threads = thread_pool_size(pool);
+    thread_pool_share(pool, starts, visit, &visits);
+    cr_assert_eq(atomic_load(&visits.bad), 0, "a range is wrong");
+    for (uint64_t i = 0; i < MAX_ITEMS; i++) {
+        cr_assert_eq(visits.times[i], i < n, "item %lu of %lu visited %u times", (long)i, (long)n,
+                     visits.times[i]);
+    }
+}
+
 static struct thread_pool *make_pool(uint32_t n_threads)
 {
     struct error err;
@@ -72,6 +87,25 @@ Test(threads, every_item_once)
         thread_pool_destroy(&pool);
         cr_assert_null(pool);
     }
+}
+
+Test(threads, stretches_of_any_size)
+{
+    static const uint64_t starts[][8] = {
+        {0, 0, 0, 0, 0, 0, 0, 0},
+        {0, 0, 0, 0, 0, 0, 0, 1},
+        {0, 900, 900, 900, 900, 900, 900, 900},
+        {0, 0, 0, 0, 0, 0, 0, 900},
+        {0, 1, 2, 3, 500, 501, 501, 777},
+        {0, 100, 200, 300, 400, 500, 600, 700},
+    };
+    struct thread_pool *pool = make_pool(7);
+    for (size_t i = 0; i < 200; i++) {
+        const uint64_t *s = starts[i % (sizeof(starts) / sizeof(starts[0]))];
+        check_share(pool, s, s[7]);
+    }
+    thread_pool_destroy(&pool);
+    check_share(NULL, (const uint64_t[]){0, 50}, 50);
 }
 
 Test(threads, no_pool_runs_alone)
@@ -148,6 +182,28 @@ Test(threads, workers_work, .timeout = 60)
         thread_pool_for(pool, 2, 1, meet, &arrived);
         cr_assert_eq(atomic_load(&arrived), 2);
         usleep(i % 2 ? 0 : 1000);
+    }
+    thread_pool_destroy(&pool);
+}
+
+/* A stretch whose owner is busy elsewhere is done by others: the first item of thread 1 waits until
+ * all of its other items are done. */
+static void wait_for_others(void *context, uint64_t begin, uint64_t end, uint32_t thread)
+{
+    atomic_uint *done = context;
+    while (begin == 0 && atomic_load(done) < 99) {
+        usleep(10);
+    }
+    atomic_fetch_add(done, 1);
+}
+
+Test(threads, stretches_are_helped_with, .timeout = 60)
+{
+    struct thread_pool *pool = make_pool(2);
+    for (int i = 0; i < 20; i++) {
+        atomic_uint done = 0;
+        thread_pool_share(pool, (const uint64_t[]){0, 0, 100}, wait_for_others, &done);
+        cr_assert_eq(atomic_load(&done), 100);
     }
     thread_pool_destroy(&pool);
 }

@@ -9,10 +9,10 @@
 
 #include "engine/base/cpu_features.h"
 #include "engine/cpu/cpu_dot.h"
-#include "engine/cpu/cpu_dot_x86.h"
+#include "engine/cpu/cpu_ladder.h"
 #include "format/f16.h"
 #include "format/quant.h"
-#include "tests/ops/check_ops.h"
+#include "checks/check_ops.h"
 
 /* One row of weights, every plane in memory of its own that ends where the row's padding does, so
  * that the address sanitizer sees what reads on; and a row of activations. */

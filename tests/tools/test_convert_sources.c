@@ -177,7 +177,7 @@ Test(convert_sources, virtual_files_are_what_a_conversion_writes)
         open_file(&real, path_of("real.moxie"));
         struct source *source = source_open(sources[i], &err);
         cr_assert(source, "%s", err.text);
-        cr_assert(virtual_model_open(&virtual, source, 2, &err), "%s", err.text);
+        cr_assert(virtual_model_open(&virtual, source, NULL, 2, &err), "%s", err.text);
         cr_expect_eq(virtual.map.bytes, real.map.bytes);
         expect_same_weights(&virtual, &real);
         struct tensor_record record;

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "engine/vk/vk_ops.h"
+#include "engine/vk/vk_probe.h"
 #include "tests/check.h"
 
 #define SPIRV_MAGIC 0x07230203
@@ -75,6 +76,11 @@ Test(vk_spirv, every_shader_is_valid)
     }
     for (uint32_t i = 0; i < vk_n_shaders; i++) {
         const struct vk_shader *shader = &vk_shaders[i];
+        cr_expect_eq(validate(program, shader->name, shader->words, shader->n_bytes), 0, "%s",
+                     shader->name);
+    }
+    for (uint32_t i = 0; i < PROBE_KERNELS; i++) {
+        const struct vk_shader *shader = &vk_probe_shaders[i];
         cr_expect_eq(validate(program, shader->name, shader->words, shader->n_bytes), 0, "%s",
                      shader->name);
     }

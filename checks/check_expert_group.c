@@ -1,0 +1,63 @@
+/* expert_group: exact; experts with no pair, one pair, and all of them. */
+#include <string.h>
+
+#include "checks/check_ops.h"
+
+/* `from` neighbouring experts are in use; those of a token are distinct. */
+static void check_one(struct check_device *device, uint32_t n_experts, uint32_t top_k, uint32_t n,
+                      uint32_t from)
+{
+    struct check_case c;
+    if (!check_begin(&c, device, OP_expert_group, DTYPE_F32, n, "%u of %u experts, %u in use",
+                     top_k, n_experts, from)) {
+        return;
+    }
+    uint32_t n_pairs = n * top_k, first = check_random_below(&c.random, n_experts - from + 1);
+    uint32_t *ids = (uint32_t *)check_alloc(&c, n_pairs);
+    uint32_t *offsets = (uint32_t *)check_alloc(&c, n_experts + 1);
+    uint32_t *pairs = (uint32_t *)check_alloc(&c, n_pairs);
+    for (uint32_t t = 0; t < n; t++) {
+        uint32_t start = check_random_below(&c.random, from);
+        for (uint32_t slot = 0; slot < top_k; slot++) {
+            ids[t * top_k + slot] = first + (start + slot) % from;
+        }
+    }
+    uint32_t sorted = 0;
+    for (uint32_t e = 0; e < n_experts; e++) {
+        offsets[e] = sorted;
+        for (uint32_t pair = 0; pair < n_pairs; pair++) {
+            if (ids[pair] == e) {
+                pairs[sorted++] = pair;
+            }
+        }
+    }
+    offsets[n_experts] = sorted;
+    check_step(&c, 1, NULL);
+    check_input_tokens(&c, 1, DTYPE_U32, top_k, ids);
+    check_output(&c, 2, DTYPE_U32, 1, n_experts + 1, NULL, (n_experts + 1) * sizeof(uint32_t));
+    check_output(&c, 3, DTYPE_U32, c.max_tokens, top_k, NULL,
+                 (uint64_t)c.max_tokens * top_k * sizeof(uint32_t));
+    struct expert_group_args *args = &check_op(&c)->args.expert_group;
+    args->n_experts = n_experts;
+    args->top_k = top_k;
+    if (check_run(&c)) {
+        check_compare_u32(&c, 2, offsets, n_experts + 1);
+        check_compare_u32(&c, 3, pairs, n_pairs);
+    }
+    check_end(&c);
+}
+
+void check_expert_group(struct check_device *device)
+{
+    static const uint32_t counts[] = {1, 2, 7, 33, 128, 300};
+    for (uint32_t i = 0; i < 6; i++) {
+        check_one(device, 1, 1, counts[i], 1);
+        check_one(device, 8, 2, counts[i], 8);
+        check_one(device, 8, 2, counts[i], 2);
+        check_one(device, 127, 1, counts[i], 1);
+        check_one(device, 128, 8, counts[i], 128);
+        check_one(device, 128, 8, counts[i], 9);
+        check_one(device, 257, 6, counts[i], 257);
+        check_one(device, 1024, 32, counts[i], 1000);
+    }
+}

@@ -1,0 +1,80 @@
+/* How attention is cut up for a device (shaders/lib/attention.glsl says what the numbers mean). */
+#include "engine/vk/vk_attention.h"
+
+#include <assert.h>
+#include <stdbool.h>
+
+#include "shaders/op_args.h"
+
+/* Of shared memory, even where there is more: two work-groups share a compute unit. */
+#define MOST_SHARED_BYTES 32768
+/* Fours of values that an invocation keeps in registers. */
+#define VALUE_REGISTERS 8
+
+/* The first that fits is taken, that is the one with most queries. The last fits always, up to
+ * ATTENTION_LATENT_MAX_RANK and _ROPE and within the 16 KiB that every device has. */
+static const struct {
+    uint32_t queries, rows, piece_fours, row_scores;
+} cuts[] = {
+    {32, 32, 8, 2}, {16, 64, 8, 2}, {16, 32, 8, 1}, {8, 64, 8, 1}, {8, 32, 8, 1},  {4, 128, 4, 1},
+    {4, 64, 4, 1},  {4, 32, 4, 1},  {2, 128, 4, 1}, {2, 64, 4, 1}, {1, 128, 4, 1}, {1, 128, 2, 1},
+};
+#define N_CUTS (sizeof(cuts) / sizeof(cuts[0]))
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint32_t divide_up(uint32_t a, uint32_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+static uint32_t shared_bytes(const struct vk_attention_shape *shape,
+                             const struct vk_attention_cut *cut)
+{
+    uint32_t key_fours = divide_up(shape->key_dims[0], 4) + divide_up(shape->key_dims[1], 4);
+    return 16 * (cut->queries * key_fours + cut->rows * (cut->piece_fours + 1)) +
+           4 * cut->rows * (cut->queries + 1) + 4 * VK_ATTENTION_INVOCATIONS + 8 * cut->queries + 4;
+}
+
+/* No query may be idle for want of queries, every value must have an invocation, and shared memory
+ * must do. */
+static bool fits(const struct vk_attention_shape *shape, const struct vk_caps *caps,
+                 const struct vk_attention_cut *cut)
+{
+    uint32_t fours = divide_up(shape->value_dim, 4);
+    uint32_t query_shares = fours < VK_ATTENTION_INVOCATIONS ? VK_ATTENTION_INVOCATIONS / fours : 1;
+    return cut->queries < 2 * shape->queries && cut->queries <= cut->value_queries * query_shares &&
+           shared_bytes(shape, cut) <= smaller(caps->shared_bytes, MOST_SHARED_BYTES);
+}
+
+struct vk_attention_cut vk_attention_cut_of(const struct vk_attention_shape *shape,
+                                            const struct vk_caps *caps)
+{
+    uint32_t parts = divide_up(divide_up(shape->value_dim, 4), VK_ATTENTION_INVOCATIONS);
+    struct vk_attention_cut cut = {0};
+    for (uint32_t i = 0; i < N_CUTS; i++) {
+        cut = (struct vk_attention_cut){
+            .queries = cuts[i].queries,
+            .rows = cuts[i].rows,
+            .piece_fours = cuts[i].piece_fours,
+            .row_scores = cuts[i].row_scores,
+            .value_queries = smaller(cuts[i].queries, VALUE_REGISTERS / parts),
+        };
+        if (fits(shape, caps, &cut)) {
+            break;
+        }
+    }
+    assert(fits(shape, caps, &cut));
+    cut.tiles = divide_up(shape->queries, cut.queries);
+    cut.splits = 1; /* of the rows, where there are too few tiles to fill the device */
+    uint32_t tiles = cut.tiles * shape->kv_heads;
+    while (tiles * cut.splits * 2 <= caps->tuning.attention_groups && cut.splits * 2 <= cut.rows &&
+           tiles * cut.splits * 2 * cut.queries <= ATTENTION_MAX_PARTS) {
+        cut.splits *= 2;
+    }
+    assert(cut.splits == 1 || tiles <= ATTENTION_MAX_TILES);
+    return cut;
+}

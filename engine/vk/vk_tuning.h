@@ -1,0 +1,43 @@
+/* Sizes of kernels that are right on every device and fast on some: one table of them for each
+ * class of devices, and better ones where `moxie bench --tune` has found them.
+ *
+ * vk_ops.c plans with caps->tuning and nothing else. Results do not depend on it beyond rounding.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* X(name, smallest, largest, meaning): powers of two. */
+#define VK_TUNINGS(X) \
+    X(matvec_group, 32, 128, "invocations of a work-group, weights times one vector") \
+    X(matvec_lanes, 1, 32, "most of these that share a row of weights") \
+    X(matmul_tokens, 16, 64, "most vectors of a tile, weights times many vectors") \
+    X(expert_few, 8, 128, "tokens up to which the pairs of an expert are taken four at a time") \
+    X(attention_groups, 1, 256, "work-groups that few queries are split into")
+
+struct vk_tuning {
+#define X(name, ...) uint32_t name;
+    VK_TUNINGS(X)
+#undef X
+};
+
+enum {
+#define X(name, ...) VK_TUNING_##name,
+    VK_TUNINGS(X)
+#undef X
+        VK_TUNING_COUNT
+};
+
+struct vk_tuning_row {
+    const char *name, *meaning;
+    uint32_t smallest, largest;
+};
+extern const struct vk_tuning_row vk_tuning_rows[VK_TUNING_COUNT];
+
+/* The value of a row. */
+uint32_t *vk_tuning_value(struct vk_tuning *tuning, uint32_t row);
+/* What the class of a device starts with: vendor as PCI has it. */
+struct vk_tuning vk_tuning_of_class(uint32_t vendor_id, bool software);
+/* Whether every value is one that its row allows: for what comes from a file. */
+bool vk_tuning_valid(const struct vk_tuning *tuning);

@@ -1,0 +1,210 @@
+/* --ops: what every kind of operation took, of one token and of a prompt, averaged over the
+ * repetitions. Timing each op costs time itself; the sum beside it says how much. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "tools/bench.h"
+#include "tools/tool.h"
+
+#define MAX_GROUPS 64
+
+/* Ops of one name and type. */
+struct group {
+    const char *name, *type;
+    uint32_t n;
+    double seconds, bytes, operations;
+};
+
+struct groups {
+    struct group groups[MAX_GROUPS];
+    uint32_t n;
+    double seconds; /* all together */
+};
+
+static struct group *group_of(struct groups *groups, const struct moxie_op_time *time)
+{
+    for (uint32_t i = 0; i < groups->n; i++) {
+        struct group *group = &groups->groups[i];
+        if (strcmp(group->name, time->name) == 0 && strcmp(group->type, time->type) == 0) {
+            return group;
+        }
+    }
+    if (groups->n == MAX_GROUPS) {
+        return &groups->groups[MAX_GROUPS - 1];
+    }
+    groups->groups[groups->n] = (struct group){.name = time->name, .type = time->type};
+    return &groups->groups[groups->n++];
+}
+
+static int by_seconds(const void *a, const void *b)
+{
+    double x = ((const struct group *)a)->seconds, y = ((const struct group *)b)->seconds;
+    return (x < y) - (x > y);
+}
+
+/* Every number divided by the repetitions. */
+static void average(struct groups *groups, uint32_t repetitions)
+{
+    for (uint32_t i = 0; i < groups->n; i++) {
+        struct group *group = &groups->groups[i];
+        group->n /= repetitions;
+        group->seconds /= repetitions;
+        group->bytes /= repetitions;
+        group->operations /= repetitions;
+    }
+    groups->seconds /= repetitions;
+    qsort(groups->groups, groups->n, sizeof(groups->groups[0]), by_seconds);
+}
+
+/* Evaluates the test's tokens `repetitions` times after one time that does not count. */
+static bool time_groups(struct moxie_session *session, const uint32_t *ids,
+                        const struct bench_test *test, const struct moxie_loads *loads,
+                        uint32_t repetitions, struct groups *groups, struct moxie_error *err)
+{
+    uint32_t depth = test->depth;
+    size_t count = 0, capacity = 0;
+    struct moxie_op_time *times = NULL;
+    bool ok = true;
+    for (uint32_t i = 0; ok && i <= repetitions; i++) {
+        uint32_t position = moxie_position(session);
+        if (position > depth) {
+            moxie_rewind(session, depth);
+        }
+        ok =
+            (position >= depth || moxie_eval(session, ids + position, depth - position, err)) &&
+            moxie_op_times(session, ids + depth, test->tokens, loads, times, capacity, &count, err);
+        if (ok && capacity == 0) { /* now it is known how many there are */
+            capacity = count;
+            times = calloc(capacity, sizeof(*times));
+            if (!times) {
+                snprintf(err->text, sizeof(err->text), "not enough memory to time operations");
+                return false;
+            }
+            continue;
+        }
+        for (size_t k = 0; ok && k < count; k++) {
+            struct group *group = group_of(groups, &times[k]);
+            group->n++;
+            group->seconds += times[k].seconds;
+            group->bytes += times[k].bytes;
+            group->operations += times[k].operations;
+            groups->seconds += times[k].seconds;
+        }
+    }
+    free(times);
+    average(groups, repetitions);
+    return ok;
+}
+
+static void print_md(const char *title, const struct groups *groups, double bandwidth)
+{
+    printf("| %-24s | %6s | %5s | %10s | %6s | %9s | %7s | %7s | %9s |\n", title, "type", "calls",
+           "us", "time", "MB", "GB/s", "of read", "Gop/s");
+    printf("| %.24s | %.5s: | %.4s: | %.9s: | %.5s: | %.8s: | %.6s: | %.6s: | %.8s: |\n",
+           "------------------------", "------", "-----", "----------", "------", "---------",
+           "-------", "-------", "---------");
+    for (uint32_t i = 0; i < groups->n; i++) {
+        const struct group *g = &groups->groups[i];
+        double rate = g->seconds > 0 ? g->bytes / g->seconds : 0;
+        char share[24] = "-";
+        if (bandwidth > 0) {
+            snprintf(share, sizeof(share), "%.0f %%", 100 * rate / bandwidth);
+        }
+        printf("| %-24s | %6s | %5" PRIu32 " | %10.1f | %4.1f %% | %9.3f | %7.2f | %7s | %9.1f |\n",
+               g->name, g->type, g->n, g->seconds * 1e6, 100 * g->seconds / groups->seconds,
+               g->bytes * 1e-6, rate * 1e-9, share,
+               g->seconds > 0 ? g->operations / g->seconds * 1e-9 : 0);
+    }
+    printf("| %-24s | %6s | %5s | %10.1f | %6s | %9s | %7s | %7s | %9s |\n\n", "all", "", "",
+           groups->seconds * 1e6, "", "", "", "", "");
+}
+
+static void print_rows(const struct bench_options *options, const struct bench_setting *setting,
+                       const char *title, const struct groups *groups, double bandwidth)
+{
+    static bool head;
+    for (uint32_t i = 0; i < groups->n; i++) {
+        const struct group *g = &groups->groups[i];
+        double rate = g->seconds > 0 ? g->bytes / g->seconds : 0;
+        double share = bandwidth > 0 ? rate / bandwidth : 0;
+        if (options->format == BENCH_CSV) {
+            if (!head) {
+                printf("model_filename,device,test,op,type,calls,seconds,bytes,"
+                       "bytes_per_second,share_of_read,operations\n");
+                head = true;
+            }
+            printf("\"%s\",\"%s\",%s,%s,%s,%" PRIu32 ",%.6g,%.6g,%.6g,%.6g,%.6g\n",
+                   setting->place->path, setting->info.device, title, g->name, g->type, g->n,
+                   g->seconds, g->bytes, rate, share, g->operations);
+            continue;
+        }
+        json_t *row =
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:f, s:f}", "kind", "op",
+                      "model_filename", setting->place->path, "device", setting->info.device,
+                      "test", title, "op", g->name, "type", g->type, "calls", (int)g->n, "seconds",
+                      g->seconds, "bytes", g->bytes, "bytes_per_second", rate, "share_of_read",
+                      share, "operations", g->operations);
+        json_dumpf(row, stdout, JSON_ENSURE_ASCII | JSON_COMPACT);
+        printf("\n");
+        json_decref(row);
+    }
+}
+
+static bool time_test(const struct bench_options *options, const struct bench_setting *setting,
+                      const struct bench_peaks *peaks, struct moxie_session *session,
+                      struct bench_counter *counter, const struct bench_test *test,
+                      struct moxie_error *err)
+{
+    char title[48];
+    struct groups groups = {0};
+    struct bench_test timed = *test; /* at most one chunk */
+    timed.tokens = test->tokens < setting->chunk ? test->tokens : setting->chunk;
+    struct moxie_loads *loads = bench_loads_of(counter, &timed);
+    bool ok = time_groups(session, counter->ids, &timed, loads, options->repetitions, &groups, err);
+    moxie_loads_free(&loads);
+    if (!ok) {
+        return false;
+    }
+    double bandwidth =
+        peaks->known ? moxie_peaks_read(&peaks->peaks, (double)setting->info.weight_bytes) : 0;
+    bench_test_name(&timed, title);
+    if (options->format == BENCH_MD) {
+        print_md(title, &groups, bandwidth);
+    } else {
+        print_rows(options, setting, title, &groups, bandwidth);
+    }
+    fflush(stdout);
+    return true;
+}
+
+bool bench_ops(const struct bench_options *options, const struct bench_setting *setting,
+               const struct bench_peaks *peaks, struct moxie_session *session,
+               struct bench_counter *counter, struct moxie_error *err)
+{
+    for (uint32_t d = 0; d < options->depths.n; d++) {
+        struct bench_test token = {BENCH_ANSWER, 1, 1, options->depths.values[d]};
+        if (options->answers.values[0] > 0 &&
+            !time_test(options, setting, peaks, session, counter, &token, err)) {
+            return false;
+        }
+        for (uint32_t i = 0; i < options->prompts.n; i++) {
+            struct bench_test prompt = {BENCH_PROMPT, options->prompts.values[i], 1,
+                                        options->depths.values[d]};
+            if (prompt.tokens > 0 &&
+                !time_test(options, setting, peaks, session, counter, &prompt, err)) {
+                return false;
+            }
+        }
+    }
+    if (options->format == BENCH_MD) {
+        if (setting->threads > 0) {
+            printf("Each operation was timed alone; in a run those of one step share a phase of "
+                   "all threads.\n");
+        }
+        bench_output_end(options, setting, peaks);
+    }
+    return true;
+}

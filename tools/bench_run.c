@@ -1,0 +1,438 @@
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "tools/bench.h"
+#include "tools/generate.h"
+#include "tools/tool.h"
+
+/* A last repetition this much slower than the first is worth a sentence. */
+#define DRIFT_WORTH_TELLING 0.93
+#define MAX_DEVICES 32
+
+const char *bench_test_name(const struct bench_test *test, char text[48])
+{
+    int n =
+        snprintf(text, 48, "%s%" PRIu32, test->kind == BENCH_PROMPT ? "pp" : "tg", test->tokens);
+    if (test->kind == BENCH_BATCH) {
+        n += snprintf(text + n, 48 - (size_t)n, "b%" PRIu32, test->batch);
+    }
+    if (test->depth > 0) {
+        snprintf(text + n, 48 - (size_t)n, "@d%" PRIu32, test->depth);
+    }
+    return text;
+}
+
+uint32_t bench_test_piece(const struct bench_test *test)
+{
+    uint32_t piece = test->kind == BENCH_BATCH ? test->batch : 1;
+    return test->kind == BENCH_PROMPT || piece > test->tokens ? test->tokens : piece;
+}
+
+const char *bench_setting_type(const struct bench_setting *setting)
+{
+    return setting->place->type ? setting->place->type : setting->info.type;
+}
+
+/* ---- where ---- */
+
+/* The processor's name and the kernel. */
+static void describe_cpu(char text[256])
+{
+    char line[256], name[160] = "CPU";
+    struct utsname system;
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file && fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "model name : %159[^\n]", name) == 1) {
+            break;
+        }
+    }
+    if (file) {
+        fclose(file);
+    }
+    bool known = uname(&system) == 0;
+    snprintf(text, 256, "%s, %.32s %.48s", name, known ? system.sysname : "",
+             known ? system.release : "");
+}
+
+static void describe_device(struct bench_setting *setting)
+{
+    static struct moxie_device devices[MAX_DEVICES];
+    const char *name = setting->info.device;
+    setting->backend = "CPU";
+    if (strncmp(name, "CPU, ", 5) == 0) {
+        const char *threads = strrchr(name, ',');
+        sscanf(threads, ", %" SCNu32, &setting->threads);
+        describe_cpu(setting->driver);
+        return;
+    }
+    setting->backend = "Vulkan";
+    uint32_t n = moxie_devices(devices, MAX_DEVICES, NULL);
+    for (uint32_t i = 1; i < n && i < MAX_DEVICES; i++) {
+        size_t length = strlen(devices[i].name);
+        if (length > 0 && strncmp(devices[i].name, name, length) == 0) {
+            snprintf(setting->driver, sizeof(setting->driver), "%s", devices[i].driver);
+            return;
+        }
+    }
+}
+
+/* ---- what is read ---- */
+
+static void fill_random(uint32_t *ids, uint32_t n, uint32_t vocabulary)
+{
+    uint64_t state = 1;
+    for (uint32_t i = 0; i < n; i++) {
+        state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        ids[i] = (uint32_t)((state >> 33) % vocabulary);
+    }
+}
+
+/* The text's tokens, over and over. False: the model has no tokenizer for it. */
+static bool fill_text(const struct moxie_model *model, uint32_t *ids, uint32_t n)
+{
+    uint32_t *text;
+    size_t count;
+    if (!moxie_tokenize(model, bench_text, bench_text_bytes, MOXIE_ADD_SPECIAL, &text, &count,
+                        NULL)) {
+        return false;
+    }
+    for (uint32_t i = 0; count > 0 && i < n; i++) {
+        ids[i] = text[i % count];
+    }
+    moxie_free(text);
+    return count > 0;
+}
+
+static uint32_t *make_tokens(const struct bench_options *options, const struct moxie_model *model,
+                             struct bench_setting *setting)
+{
+    uint32_t *ids = calloc(setting->context, sizeof(*ids));
+    if (!ids) {
+        return NULL;
+    }
+    setting->random_tokens = options->random || !fill_text(model, ids, setting->context);
+    if (setting->random_tokens) {
+        fill_random(ids, setting->context, setting->info.vocabulary);
+        if (!options->random) {
+            fprintf(stderr, "moxie bench: %s has no tokenizer: random tokens instead of text\n",
+                    setting->place->path);
+        }
+    }
+    return ids;
+}
+
+/* ---- one test ---- */
+
+struct bench {
+    struct bench_counter counter;
+    const struct bench_options *options;
+    const struct bench_setting *setting;
+    const struct bench_peaks *peaks;
+    struct moxie_session *session;
+    const uint32_t *ids; /* (context) */
+    struct moxie_error err;
+};
+
+/* Makes the session hold the first `depth` tokens. */
+static bool go_to(struct bench *b, uint32_t depth)
+{
+    uint32_t position = moxie_position(b->session);
+    if (position > depth) {
+        moxie_rewind(b->session, depth);
+        return true;
+    }
+    return position == depth ||
+           moxie_eval(b->session, b->ids + position, depth - position, &b->err);
+}
+
+/* Reads `tokens` tokens from the test's depth on; times gets the seconds of every evaluation, if it
+ * is not NULL. */
+static bool read_tokens(struct bench *b, const struct bench_test *test, uint32_t tokens,
+                        double *times)
+{
+    uint32_t piece = bench_test_piece(test);
+    if (!go_to(b, test->depth)) {
+        return false;
+    }
+    for (uint32_t done = 0, i = 0; done < tokens; i++) {
+        uint32_t n = tokens - done < piece ? tokens - done : piece;
+        double start = clock_seconds();
+        if (!moxie_eval(b->session, b->ids + test->depth + done, n, &b->err)) {
+            return false;
+        }
+        if (times) {
+            times[i] = clock_seconds() - start;
+        }
+        done += n;
+    }
+    return true;
+}
+
+static void show_progress(const struct bench *b, const struct bench_test *test, uint32_t done)
+{
+    char name[48];
+    if (isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\r\033[K%s, %s: %s, %" PRIu32 " of %" PRIu32, b->setting->place->path,
+                b->setting->info.device, bench_test_name(test, name), done,
+                b->options->repetitions);
+        fflush(stderr);
+    }
+}
+
+static void end_progress(void)
+{
+    if (isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\r\033[K");
+        fflush(stderr);
+    }
+}
+
+static bool warm_up(struct bench *b, const struct bench_test *test)
+{
+    uint32_t most = test->kind == BENCH_PROMPT ? b->setting->chunk : 2 * bench_test_piece(test);
+    uint32_t tokens = test->tokens < most ? test->tokens : most;
+    return b->options->no_warmup || read_tokens(b, test, tokens, NULL);
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of sorted values: the smallest that so great a part of them does not exceed. */
+static double percentile(const double *sorted, size_t n, double part)
+{
+    size_t index = (size_t)ceil(part * (double)n);
+    return sorted[index > 0 ? index - 1 : 0];
+}
+
+static void summarise(struct bench_result *r, double *times, size_t evaluations)
+{
+    double sum = 0, squares = 0, seconds = 0;
+    for (uint32_t i = 0; i < r->n; i++) {
+        sum += r->test.tokens / r->seconds[i];
+        seconds += r->seconds[i];
+    }
+    r->mean = sum / r->n;
+    for (uint32_t i = 0; i < r->n; i++) {
+        double difference = r->test.tokens / r->seconds[i] - r->mean;
+        squares += difference * difference;
+    }
+    r->deviation = r->n > 1 ? sqrt(squares / (r->n - 1)) : 0;
+    r->drift = r->seconds[0] / r->seconds[r->n - 1];
+    if (r->test.kind == BENCH_PROMPT) {
+        r->first_seconds = seconds / r->n;
+        return;
+    }
+    qsort(times, evaluations, sizeof(*times), compare_doubles);
+    r->p50 = percentile(times, evaluations, 0.5);
+    r->p99 = percentile(times, evaluations, 0.99);
+}
+
+static void judge_speed(const struct bench *b, struct bench_result *r)
+{
+    const struct bench_setting *setting = b->setting;
+    const struct moxie_peaks *peaks = &b->peaks->peaks;
+    if (r->test.kind == BENCH_PROMPT) {
+        double matrix =
+            bench_peaks_matrix(peaks, setting->threads > 0, bench_setting_type(setting), NULL);
+        r->share = matrix > 0 ? r->operations_per_second / matrix : 0;
+    } else {
+        r->share =
+            r->bytes_per_second / moxie_peaks_read(peaks, (double)setting->info.weight_bytes);
+    }
+}
+
+/* What the test had to do, and what it should have taken. Answers are judged by a token in their
+ * middle. */
+static bool judge(struct bench *b, struct bench_result *r)
+{
+    const struct bench_test *test = &r->test;
+    uint32_t piece = bench_test_piece(test), position = test->depth;
+    position += test->kind == BENCH_PROMPT ? 0 : (test->tokens - piece) / 2;
+    struct moxie_cost cost;
+    double seconds;
+    struct moxie_loads *loads = bench_loads_of(&b->counter, test);
+    bool ok = moxie_eval_cost(b->session, piece, position, loads, &cost, &b->err);
+    if (ok) {
+        r->steps = cost.steps;
+        r->bytes_per_token = (cost.weight_bytes + cost.cache_bytes) / piece;
+        r->operations_per_token = cost.operations / piece;
+        r->bytes_per_second = r->bytes_per_token * r->mean;
+        r->operations_per_second = r->operations_per_token * r->mean;
+    }
+    if (ok && b->peaks->known) {
+        judge_speed(b, r);
+        if (moxie_eval_predict(b->session, piece, position, loads, &b->peaks->peaks, &seconds,
+                               &b->err)) {
+            r->predicted = piece / seconds;
+        } else {
+            fprintf(stderr, "moxie bench: no predicted speed: %s\n", b->err.text);
+        }
+    }
+    moxie_loads_free(&loads);
+    return ok;
+}
+
+static void tell_drift(const struct bench_result *r)
+{
+    char name[48];
+    if (r->n > 1 && r->drift < DRIFT_WORTH_TELLING) {
+        fprintf(stderr,
+                "moxie bench: %s: the last repetition ran at %.0f %% of the speed of the first: "
+                "the device grows hot and slows down, or something else uses it\n",
+                bench_test_name(&r->test, name), 100 * r->drift);
+    }
+}
+
+/* times has room for the seconds of every evaluation. */
+static bool measure(struct bench *b, struct bench_result *r, double *times, uint32_t evaluations)
+{
+    struct moxie_counts before, after;
+    if (!warm_up(b, &r->test)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < r->n; i++) {
+        show_progress(b, &r->test, i);
+        if (!go_to(b, r->test.depth)) {
+            return false;
+        }
+        moxie_counts(b->session, &before);
+        double start = clock_seconds();
+        if (!read_tokens(b, &r->test, r->test.tokens, times + (size_t)i * evaluations)) {
+            return false;
+        }
+        r->seconds[i] = clock_seconds() - start;
+        moxie_counts(b->session, &after);
+    }
+    r->submits = (double)(after.submits - before.submits) / evaluations;
+    r->dispatches = (double)(after.dispatches - before.dispatches) / evaluations;
+    r->barriers = (double)(after.barriers - before.barriers) / evaluations;
+    summarise(r, times, (size_t)r->n * evaluations);
+    return judge(b, r);
+}
+
+static bool run_test(struct bench *b, const struct bench_test *test)
+{
+    uint32_t piece = bench_test_piece(test), evaluations = (test->tokens + piece - 1) / piece;
+    struct bench_result r = {.test = *test, .n = b->options->repetitions};
+    double *times = calloc((size_t)r.n * evaluations, sizeof(*times));
+    r.seconds = calloc(r.n, sizeof(*r.seconds));
+    bool ok = times && r.seconds;
+    if (!ok) {
+        snprintf(b->err.text, sizeof(b->err.text), "not enough memory for the measurements");
+    }
+    ok = ok && measure(b, &r, times, evaluations);
+    end_progress();
+    if (ok) {
+        bench_output_result(b->options, b->setting, &r);
+        tell_drift(&r);
+    }
+    free(times);
+    free(r.seconds);
+    return ok;
+}
+
+/* ---- all tests ---- */
+
+/* Calls run_test for every test, the smallest depth first so that what the session holds is kept.
+ */
+static bool run_tests(struct bench *b)
+{
+    const struct bench_options *o = b->options;
+    for (uint32_t d = 0; d < o->depths.n; d++) {
+        struct bench_test test = {.depth = o->depths.values[d], .kind = BENCH_PROMPT};
+        for (uint32_t i = 0; i < o->prompts.n; i++) {
+            test.tokens = o->prompts.values[i];
+            if (test.tokens > 0 && !run_test(b, &test)) {
+                return false;
+            }
+        }
+        for (uint32_t i = 0; i < o->answers.n; i++) {
+            for (uint32_t k = 0; k < o->batches.n; k++) {
+                test.tokens = o->answers.values[i];
+                test.batch = o->batches.values[k];
+                test.kind = test.batch > 1 ? BENCH_BATCH : BENCH_ANSWER;
+                if (test.tokens > 0 && !run_test(b, &test)) {
+                    return false;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+static uint32_t largest(const struct bench_numbers *numbers)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < numbers->n; i++) {
+        most = numbers->values[i] > most ? numbers->values[i] : most;
+    }
+    return most;
+}
+
+static struct moxie_model *open_place(const struct bench_options *options,
+                                      const struct bench_place *place)
+{
+    struct engine_flags flags = {.model = moxie_options_defaults()};
+    flags.model.device = place->device;
+    flags.model.threads = place->threads;
+    flags.model.device_memory = options->device_memory;
+    flags.model.type = place->type;
+    return open_model("bench", place->path, &flags);
+}
+
+static bool run_session(struct bench *b, struct moxie_model *model, struct bench_setting *setting)
+{
+    const struct bench_options *o = b->options;
+    uint32_t most =
+        largest(&o->prompts) > largest(&o->answers) ? largest(&o->prompts) : largest(&o->answers);
+    struct moxie_session_options options = moxie_session_defaults();
+    setting->context = largest(&o->depths) + most + 1;
+    setting->chunk = o->chunk ? o->chunk : 512;
+    options.context = setting->context;
+    options.chunk = setting->chunk;
+    options.kv_type = o->kv_type;
+    uint32_t *ids = make_tokens(o, model, setting);
+    b->ids = ids;
+    b->counter = (struct bench_counter){.model = model, .options = options, .ids = ids};
+    b->session = ids ? moxie_session_create(model, &options, &b->err) : NULL;
+    if (!ids) {
+        snprintf(b->err.text, sizeof(b->err.text), "not enough memory for the tokens");
+    }
+    bool ok =
+        b->session &&
+        (o->ops ? bench_ops(o, setting, b->peaks, b->session, &b->counter, &b->err) : run_tests(b));
+    bench_counter_end(&b->counter);
+    moxie_session_destroy(&b->session);
+    free(ids);
+    if (ok && !o->ops) {
+        bench_output_end(o, setting, b->peaks);
+    }
+    return ok;
+}
+
+bool bench_run(const struct bench_options *options, const struct bench_place *place)
+{
+    const struct bench_peaks *peaks = bench_peaks_of(options, place->device, place->threads);
+    struct moxie_model *model = open_place(options, place);
+    if (!model) {
+        return false;
+    }
+    struct bench_setting setting = {.place = place,
+                                    .kv_type = bench_kv_type_name(options->kv_type)};
+    moxie_model_info(model, &setting.info);
+    describe_device(&setting);
+    struct bench b = {.options = options, .setting = &setting, .peaks = peaks};
+    bool ok = run_session(&b, model, &setting);
+    close_model("bench", &model);
+    if (!ok) {
+        tool_fail("bench", b.err.text);
+    }
+    return ok;
+}
