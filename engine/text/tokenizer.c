@@ -229,7 +229,7 @@ static bool encode_piece(struct encoding *e, const char *piece, size_t bytes)
     bool ok = unigram
                   ? tokenizer_unigram_encode(unigram, &e->lattice, piece, bytes, e->list, e->err)
                   : tokenizer_bpe_encode(&e->bpe, tables, piece, bytes, e->list, e->err);
-    if (ok) {
+    if (ok && e->list->count > before) { /* characters that nobody knows may have no ids */
         tokenizer_cache_add(e->cache, piece, bytes, e->list->ids + before, e->list->count - before);
     }
     return ok;

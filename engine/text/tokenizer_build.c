@@ -62,6 +62,22 @@ int tokenizer_byte_token(const char *text, size_t bytes)
     return hex_digit(text[3]) * 16 + hex_digit(text[4]);
 }
 
+/* Real vocabularies leave out a few hundred ids at most. */
+#define MAX_GAPS 65536
+
+bool tokenizer_check_ids(int64_t largest, size_t n_named, struct error *err)
+{
+    if (largest >= TOKENIZER_SECTION_MAX_TOKENS) {
+        return error_set(err, "the tokenizer has the id %lld; ids below %u are supported",
+                         (long long)largest, TOKENIZER_SECTION_MAX_TOKENS);
+    }
+    if (largest > 0 && (uint64_t)largest / 2 > n_named + MAX_GAPS) {
+        return error_set(err, "the tokenizer has the id %lld but names only %zu tokens",
+                         (long long)largest, n_named);
+    }
+    return true;
+}
+
 /* What a token adds to the text, into out[0..token->bytes). Spellings of bytes become the bytes;
  * added tokens of byte-level vocabularies, and tokens that spell no bytes, stand for themselves. */
 static size_t read_raw(const struct build *b, const struct tokenizer_part_token *token, char *out)

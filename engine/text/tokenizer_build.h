@@ -72,6 +72,10 @@ void tokenizer_parts_free(struct tokenizer_parts *parts);
 /* The byte that "<0x0A>" spells, or -1. */
 int tokenizer_byte_token(const char *text, size_t bytes);
 
+/* False if the largest id is beyond what a vocabulary can have, or so far beyond the tokens that
+ * are named that tables as long as the ids would be nothing but gaps. */
+bool tokenizer_check_ids(int64_t largest, size_t n_named, struct error *err);
+
 /* *section is allocated (free it). False if something is too long or too many for the format. */
 bool tokenizer_build(struct tokenizer_parts *parts, void **section, uint64_t *bytes,
                      struct error *err);

@@ -81,6 +81,10 @@ static bool size_tokens(struct reader *r)
         }
         largest = json_integer_value(id) > largest ? json_integer_value(id) : largest;
     }
+    size_t n_named = json_object_size(r->vocabulary) + json_array_size(r->added);
+    if (!tokenizer_check_ids(largest, n_named, r->err)) {
+        return false;
+    }
     r->parts->n_tokens = (uint32_t)(largest + 1);
     r->parts->tokens = calloc((size_t)r->parts->n_tokens + 1, sizeof(*r->parts->tokens));
     r->parts->added = calloc(json_array_size(r->added) + 1, sizeof(*r->parts->added));

@@ -220,9 +220,8 @@ static bool add_all(struct reader *r)
                          "%zu tokens are added to tokenizer.model; at most %u are supported", n,
                          TOKENIZER_SECTION_MAX_MATCHES);
     }
-    if (largest >= TOKENIZER_SECTION_MAX_TOKENS) {
-        return error_set(r->err, "the added token with id %lld is beyond the %u that are supported",
-                         (long long)largest, TOKENIZER_SECTION_MAX_TOKENS);
+    if (!tokenizer_check_ids(largest, r->parts->n_tokens + n, r->err)) {
+        return false;
     }
     json_t *ids = json_object();
     bool ok = ids || no_memory(r);

@@ -144,5 +144,6 @@ Test(added, refused)
     REFUSE("has no id", ADDED, "{\"<x>\":-1}");
     REFUSE("has no id", ADDED, "{\"<x>\":1e30}");
     REFUSE("has no id", ADDED, "{\"<x>\":\"1\"}");
+    REFUSE("id 4194303 but names only", ADDED, "{\"<x>\":4194303}");
     REFUSE("extra_ids", CONFIG, "{\"extra_ids\":100000000}");
 }

@@ -109,6 +109,7 @@ Test(pack, damaged_vocabularies)
     refuse("\"ab\":5", "\"ab\":9", "both have id 9");
     refuse("\"ab\":5", "\"ab\":-5", "\"ab\"");
     refuse("\"ab\":5", "\"ab\":4194304", "\"ab\"");
+    refuse("\"ab\":5", "\"ab\":4194303", "the id 4194303 but names only");
     refuse("\"ab\":5", "\"ab\":99999999999999999", "\"ab\"");
     refuse("\"ab\":5", "\"ab\":5.0", "\"ab\"");
     refuse("\"ab\":5", "\"ab\":\"5\"", "\"ab\"");
