@@ -7,7 +7,8 @@
 #include "format/quant.h"
 #include "checks/check_ops.h"
 
-uint64_t check_cache_bytes(enum dtype dtype, uint64_t capacity, uint64_t dim)
+/* Of f32, f16 or q8_0. */
+static uint64_t cache_bytes(enum dtype dtype, uint64_t capacity, uint64_t dim)
 {
     return dtype == DTYPE_Q8_0 ? dtype_matrix_bytes(dtype_info(dtype), capacity, dim)
                                : capacity * dim * (dtype == DTYPE_F32 ? 4 : 2);
@@ -37,7 +38,7 @@ static void store_row(enum dtype dtype, uint8_t *cache, uint64_t capacity, uint6
 float *check_input_cache(struct check_case *c, uint32_t index, uint64_t first, uint64_t end,
                          uint64_t capacity, uint64_t dim)
 {
-    uint64_t bytes = check_cache_bytes(c->dtype, capacity, dim);
+    uint64_t bytes = cache_bytes(c->dtype, capacity, dim);
     float *values = check_alloc(c, end * dim);
     uint8_t *cache = malloc(bytes);
     if (!cache) {
@@ -55,8 +56,7 @@ float *check_input_cache(struct check_case *c, uint32_t index, uint64_t first, u
 
 void check_output_cache(struct check_case *c, uint32_t index, uint64_t capacity, uint64_t dim)
 {
-    check_output(c, index, c->dtype, capacity, dim, NULL,
-                 check_cache_bytes(c->dtype, capacity, dim));
+    check_output(c, index, c->dtype, capacity, dim, NULL, cache_bytes(c->dtype, capacity, dim));
 }
 
 void check_output_parts(struct check_case *c, uint32_t index, uint32_t dim)
@@ -110,8 +110,7 @@ static void check_rest_unchanged(struct check_case *c, uint32_t index, uint64_t 
     for (uint32_t p = 0; p < (planes ? 2 : 1); p++) {
         const struct dtype_info *type = dtype_info(c->dtype);
         uint64_t offset = planes ? dtype_plane_offset(type, p, capacity, dim) : 0;
-        uint64_t stride =
-            planes ? dtype_row_stride(type, p, dim) : check_cache_bytes(c->dtype, 1, dim);
+        uint64_t stride = planes ? dtype_row_stride(type, p, dim) : cache_bytes(c->dtype, 1, dim);
         check_unchanged(c, index, offset, position * stride);
         check_unchanged(c, index, offset + end * stride, (capacity - end) * stride);
     }
@@ -123,7 +122,7 @@ void check_compare_cache(struct check_case *c, uint32_t index, const float *expe
     const uint8_t *cache = check_result(c, index);
     float *stored = check_alloc(c, dim), *steps = check_alloc(c, dim);
     float *rounded = check_alloc(c, dim);
-    uint8_t *again = malloc(check_cache_bytes(c->dtype, 1, dim));
+    uint8_t *again = malloc(cache_bytes(c->dtype, 1, dim));
     if (!again) {
         abort();
     }

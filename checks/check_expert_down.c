@@ -44,7 +44,7 @@ static void check_one(struct check_device *device, enum dtype dtype, uint32_t hi
     const float *h = make_h(&c, &experts, ffn);
     const float *bias =
         check_sometimes(&c, "biased") ? check_input_floats(&c, 6, experts.n_experts, hidden) : NULL;
-    check_output_floats(&c, 7, c.max_tokens, (uint64_t)experts.top_k * hidden);
+    check_output_floats(&c, 8, c.max_tokens, (uint64_t)experts.top_k * hidden);
     struct expert_down_args *args = &check_op(&c)->args.expert_down;
     args->hidden = hidden;
     args->ffn = ffn;
@@ -59,7 +59,7 @@ static void check_one(struct check_device *device, enum dtype dtype, uint32_t hi
             naive(&experts, experts.ids[pair], hidden, ffn, h + pair * ffn, bias,
                   expected + pair * hidden, slack + pair * hidden);
         }
-        check_compare_pairs(&c, &experts, 7, hidden, expected, slack, CHECK_PRODUCTS);
+        check_compare_pairs(&c, &experts, 8, hidden, expected, slack, CHECK_PRODUCTS);
     }
     check_end(&c);
 }

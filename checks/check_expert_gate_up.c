@@ -85,7 +85,7 @@ static void check_one(struct check_device *device, enum dtype dtype, uint32_t hi
     const float *x = check_input_token_floats(&c, 3, hidden);
     x = check_sometimes_normed(&c, 4, x, n, hidden);
     const struct biases biases = make_biases(&c, experts.n_experts, ffn);
-    check_output_floats(&c, 9, c.max_tokens, row);
+    check_output_floats(&c, 10, c.max_tokens, row);
     struct expert_gate_up_args *args = set_args(&c, hidden, ffn, &experts);
     args->activation = ACTIVATION_SILU;
     double nmse = CHECK_PRODUCTS;
@@ -106,7 +106,7 @@ static void check_one(struct check_device *device, enum dtype dtype, uint32_t hi
                       expected + pair * ffn, slack + pair * ffn);
             }
         }
-        check_compare_pairs(&c, &experts, 9, ffn, expected, slack, nmse);
+        check_compare_pairs(&c, &experts, 10, ffn, expected, slack, nmse);
     }
     check_end(&c);
 }
@@ -126,6 +126,7 @@ static void check_known(struct check_device *device, uint32_t n, bool from_biase
     }
     uint8_t slab[8 * 16] = {0};
     uint32_t offsets[2] = {0, n}, pairs[7] = {0, 1, 2, 3, 4, 5, 6}, ids[7] = {0};
+    uint32_t tiles[4] = {1, 0, 0, n};
     float x[7] = {1, 1, 1, 1, 1, 1, 1}, expected[4 * 7];
     for (uint64_t row = 0; row < 8 && !from_biases; row++) {
         quant_encode_matrix_row(type, row % 2 ? &ups[row / 2] : &gates[row / 2], NULL, slab, 8, 1,
@@ -140,12 +141,13 @@ static void check_known(struct check_device *device, uint32_t n, bool from_biase
     if (c.max_tokens > 1) {
         check_input(&c, 5, DTYPE_U32, 1, 2, offsets, sizeof(offsets));
         check_input_tokens(&c, 6, DTYPE_U32, 1, pairs);
+        check_input(&c, 9, DTYPE_U32, 1, 4, tiles, sizeof(tiles));
     }
     if (from_biases) {
         check_input(&c, 7, DTYPE_F32, 1, 4, gates, sizeof(gates));
         check_input(&c, 8, DTYPE_F32, 1, 4, ups, sizeof(ups));
     }
-    check_output_floats(&c, 9, c.max_tokens, 4);
+    check_output_floats(&c, 10, c.max_tokens, 4);
     struct expert_gate_up_args *args = set_args(&c, 1, 4, &one);
     args->activation = ACTIVATION_SWIGLU_CLAMPED;
     args->limit = 7;
@@ -154,8 +156,8 @@ static void check_known(struct check_device *device, uint32_t n, bool from_biase
         expected[i] = values[i % 4];
     }
     if (check_run(&c)) {
-        const float *h = check_result(&c, 9);
-        check_compare(&c, 9, expected, 4 * (uint64_t)n, 1e-12);
+        const float *h = check_result(&c, 10);
+        check_compare(&c, 10, expected, 4 * (uint64_t)n, 1e-12);
         for (uint32_t i = 0; i < 4 * n; i++) {
             if (!(fabsf(h[i] - expected[i]) <= 3e-6f * fmaxf(1, fabsf(expected[i])))) {
                 check_fail(&c, "h[%u] is %.9g, should be %.9g", i, (double)h[i],

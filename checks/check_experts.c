@@ -36,7 +36,8 @@ static void choose(struct check_case *c, const struct check_experts *experts,
 
 static void group(struct check_case *c, const struct check_experts *experts)
 {
-    const uint32_t tensor_offsets = c->kind == OP_expert_gate_up ? 5 : 4;
+    const bool up = c->kind == OP_expert_gate_up;
+    const uint32_t tensor_offsets = up ? 5 : 4, tensor_tiles = up ? 9 : 7;
     uint32_t n_pairs = c->n_tokens * experts->top_k;
     uint32_t *offsets = (uint32_t *)check_alloc(c, experts->n_experts + 1);
     uint32_t *pairs = (uint32_t *)check_alloc(c, n_pairs);
@@ -53,6 +54,12 @@ static void group(struct check_case *c, const struct check_experts *experts)
     check_input(c, tensor_offsets, DTYPE_U32, 1, experts->n_experts + 1, offsets,
                 (experts->n_experts + 1) * sizeof(uint32_t));
     check_input_tokens(c, tensor_offsets + 1, DTYPE_U32, experts->top_k, pairs);
+    uint64_t words = op_expert_tile_words(c->max_tokens, experts->top_k, experts->n_experts);
+    uint32_t *tiles = (uint32_t *)check_alloc(c, words);
+    memset(tiles, 0xFF, words * sizeof(*tiles));
+    op_expert_cut(offsets, experts->n_experts,
+                  op_expert_tile_pairs(c->max_tokens, experts->top_k, experts->n_experts), tiles);
+    check_input(c, tensor_tiles, DTYPE_U32, 1, words, tiles, words * sizeof(*tiles));
 }
 
 void check_experts_make(struct check_case *c, struct check_experts *experts, uint64_t rows,

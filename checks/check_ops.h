@@ -22,10 +22,15 @@ struct check_device {
     void (*report)(void *context, const char *sentence);
     void *report_context;
     bool int8_activations; /* quantised weights meet activations rounded to int8 */
-    bool gpu;              /* sine, exponential and f16 rounding are the driver's */
-    uint32_t one_case_in;  /* 1 runs all cases; more picks one of so many, for slow devices */
-    bool no_patterns;      /* without check_patterns_*, which one_case_in does not thin out */
-    double deadline;       /* of CLOCK_MONOTONIC, in seconds: no case begins later; 0: none */
+    /* The same, and f16 with weights other than f32 and bf16, where a list is made for more than
+     * OP_FEW_TOKENS: by GPUs that have faster arithmetic for products with many vectors. */
+    bool int8_products, float16_products;
+    uint32_t fewest_tokens; /* cases with fewer are left out */
+    uint64_t types;         /* bits 1 << enum dtype: cases of others are left out; 0: none are */
+    bool gpu;               /* sine, exponential and f16 rounding are the driver's */
+    uint32_t one_case_in;   /* 1 runs all cases; more picks one of so many, for slow devices */
+    bool no_patterns;       /* without check_patterns_*, which one_case_in does not thin out */
+    double deadline;        /* of CLOCK_MONOTONIC, in seconds: no case begins later; 0: none */
     uint32_t n_seen, n_cases, n_failed;
 };
 
@@ -121,8 +126,6 @@ void check_random_matrix(struct check_random *random, enum check_fill fill,
 float *check_input_cache(struct check_case *c, uint32_t index, uint64_t first, uint64_t end,
                          uint64_t capacity, uint64_t dim);
 
-/* Bytes of a cache of f32, f16 or q8_0. */
-uint64_t check_cache_bytes(enum dtype dtype, uint64_t capacity, uint64_t dim);
 /* A cache of the case's dtype that is written. */
 void check_output_cache(struct check_case *c, uint32_t index, uint64_t capacity, uint64_t dim);
 /* The tensor `parts` of an attention over values of `dim`: its counters 0, all else 0xFF. */
@@ -182,6 +185,10 @@ void check_naive_product(const float *w, uint64_t rows, uint64_t cols, const flo
  * device rounds x to int8, no element may be off by more than 8 slack, and all together not by
  * more than chance; elsewhere NMSE CHECK_PRODUCTS as in check_compare. */
 #define CHECK_PRODUCTS 1e-11
+/* NMSE where x is rounded to int8, and where products are made in f16, of inputs without
+ * outliers. */
+#define CHECK_INT8_PRODUCTS 3e-4
+#define CHECK_FLOAT16_PRODUCTS 1e-5
 void check_compare_products(struct check_case *c, uint32_t index, const float *expected,
                             const float *slack, uint64_t n);
 /* The same with another NMSE, for what something has made smaller afterwards. */

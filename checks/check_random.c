@@ -51,22 +51,3 @@ double check_nmse(const float *a, const float *b, size_t n)
     assert(power > 0);
     return error / power;
 }
-
-double check_worst(const float *a, const float *b, size_t n, size_t *where)
-{
-    double power = 0, worst = -1;
-    for (size_t i = 0; i < n; i++) {
-        power += (double)b[i] * b[i];
-    }
-    double rms = sqrt(power / (double)n);
-    for (size_t i = 0; i < n; i++) {
-        double difference = fabs((double)a[i] - b[i]);
-        if (!(difference <= worst)) { /* NaN counts as worst */
-            worst = difference;
-            if (where) {
-                *where = i;
-            }
-        }
-    }
-    return worst / rms;
-}

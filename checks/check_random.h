@@ -26,5 +26,3 @@ void check_fill(struct check_random *random, enum check_fill fill, float *values
 /* sum (a - b)^2 / sum b^2, b the reference; NaN or infinity in a where b has none gives infinity.
  * Asserts that the reference is not all zero. */
 double check_nmse(const float *a, const float *b, size_t n);
-/* Largest |a - b| / rms(b), and where. */
-double check_worst(const float *a, const float *b, size_t n, size_t *where);

@@ -41,6 +41,7 @@ static struct backend *open_vulkan(const struct device_request *request, uint32_
         .memory_limit = request->memory_limit,
         .cache_folder = request->cache_folder,
         .validation = request->validation,
+        .arithmetic = request->arithmetic,
     };
     return vk_backend_create(&options, err);
 }
@@ -81,6 +82,16 @@ struct backend *device_open(const struct device_request *request, struct error *
     if (!device_find(request->device, &vulkan, &index, err)) {
         return NULL;
     }
-    struct backend *gpu = vulkan ? open_vulkan(request, index, is_auto ? NULL : err) : NULL;
-    return gpu || (vulkan && !is_auto) ? gpu : cpu_backend_create(request->threads, err);
+    bool may_be_cpu = is_auto && !request->arithmetic;
+    struct backend *gpu = vulkan ? open_vulkan(request, index, may_be_cpu ? NULL : err) : NULL;
+    if (gpu || (vulkan && !may_be_cpu)) {
+        return gpu;
+    }
+    if (request->arithmetic) {
+        error_set(err,
+                  "the arithmetic can be chosen on GPUs only: the CPU computes with floats, and "
+                  "beside quantised weights with int8");
+        return NULL;
+    }
+    return cpu_backend_create(request->threads, err);
 }

@@ -14,6 +14,7 @@ struct device_request {
     uint64_t memory_limit;
     const char *cache_folder; /* may be NULL */
     bool validation;
+    const char *arithmetic; /* of GPUs (vk_options); NULL: theirs to choose */
 };
 
 /* Whether the request leaves the choice to us, so that the CPU may be used instead if the GPU

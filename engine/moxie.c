@@ -77,6 +77,7 @@ static bool open_on(struct moxie_model *m, const struct moxie_options *options, 
         .memory_limit = options->device_memory,
         .cache_folder = options->cache_folder,
         .validation = options->validation,
+        .arithmetic = options->arithmetic,
     };
     m->backend = device_open(&request, err);
     if (!m->backend) {

@@ -103,6 +103,10 @@ struct moxie_options {
     /* The weights are converted while they are placed, in memory, to this type or mix ("q4_k_m", as
      * moxie convert has them); NULL: they are run as they are. */
     const char *type;
+    /* How a GPU multiplies weights with the many tokens of a prompt: "f32"; "f16" and "matrix", in
+     * 16-bit floats, on matrix units if so; "int8", tokens rounded to int8 beside quantised
+     * weights, as the CPU does. NULL: what it is fastest with. Single tokens meet floats always. */
+    const char *arithmetic;
 };
 
 MOXIE_API struct moxie_options moxie_options_defaults(void);
@@ -213,8 +217,9 @@ struct moxie_session;
 enum moxie_kv_type { MOXIE_KV_F16, MOXIE_KV_F32, MOXIE_KV_Q8_0 };
 
 struct moxie_session_options {
-    uint32_t context;           /* tokens it can hold; 0 = the model's own, at most 8192 */
-    uint32_t chunk;             /* most tokens evaluated at once; 0 = 512 */
+    uint32_t context; /* tokens it can hold; 0 = the model's own, at most 8192 */
+    uint32_t chunk;   /* most tokens evaluated at once; 0 = 512, on GPUs up to 2048 where there is
+                         memory enough, fewer where there is little */
     enum moxie_kv_type kv_type; /* F16 has half of F32's bytes, Q8_0 half of F16's */
     bool keep_routes;           /* moxie_routes works */
     bool observe;               /* moxie_expert_counts and moxie_save_importance work */
@@ -230,6 +235,7 @@ MOXIE_API void moxie_session_destroy(struct moxie_session **session);
 
 MOXIE_API uint32_t moxie_context(const struct moxie_session *session);  /* tokens it can hold */
 MOXIE_API uint32_t moxie_position(const struct moxie_session *session); /* tokens it holds */
+MOXIE_API uint32_t moxie_chunk(const struct moxie_session *session); /* most it evaluates at once */
 
 /* Appends n >= 1 tokens. False, with the session unchanged, if an id is outside the vocabulary or
  * the context would overflow; false, with the session at some position in between, if the device
@@ -237,7 +243,7 @@ MOXIE_API uint32_t moxie_position(const struct moxie_session *session); /* token
 MOXIE_API bool moxie_eval(struct moxie_session *session, const uint32_t *ids, size_t n,
                           struct moxie_error *err);
 /* Logits (vocabulary) of the last token of the last eval, valid until the next eval. NULL before
- * the first. */
+ * the first, and after moxie_rewind and moxie_generate_begin. */
 MOXIE_API const float *moxie_logits(const struct moxie_session *session);
 /* The id of the largest of them (ties: the lowest id), computed on the device. */
 MOXIE_API uint32_t moxie_best(const struct moxie_session *session);
@@ -246,7 +252,8 @@ MOXIE_API void moxie_rewind(struct moxie_session *session, uint32_t position);
 
 /* The router's choice in a layer for each token of the last chunk of the last eval, in order: ids
  * and weights (n_tokens, experts_per_token). Returns n_tokens; 0 for a layer without a router.
- * Needs keep_routes; valid until the next eval. */
+ * Needs keep_routes; valid until the next eval. While an answer is generated: of the token that was
+ * appended last, if any. */
 MOXIE_API uint32_t moxie_routes(const struct moxie_session *session, uint32_t layer,
                                 const uint32_t **ids, const float **weights);
 
@@ -344,13 +351,15 @@ struct moxie_op_time {
     const char *name, *type; /* "matmul", and the type of what it reads, "q4_k" */
     double seconds;
     double bytes, operations; /* as in moxie_cost, all bytes together */
+    double predicted;         /* seconds, as moxie_eval_predict counts them; 0: not asked for */
 };
 /* Appends tokens as moxie_eval does, only slower, and times every op; at most one chunk of tokens.
- * Fills at most `capacity` times; *count says how many there are. False also where the device
- * cannot time ops. */
+ * Fills at most `capacity` times; *count says how many there are. peaks: NULL: predicts nothing.
+ * False also where the device cannot time ops. */
 MOXIE_API bool moxie_op_times(struct moxie_session *session, const uint32_t *ids, size_t n,
-                              const struct moxie_loads *loads, struct moxie_op_time *times,
-                              size_t capacity, size_t *count, struct moxie_error *err);
+                              const struct moxie_loads *loads, const struct moxie_peaks *peaks,
+                              struct moxie_op_time *times, size_t capacity, size_t *count,
+                              struct moxie_error *err);
 
 /* ---- Sampling ---- */
 
@@ -361,7 +370,8 @@ struct moxie_sampling {
     float min_p;          /* 0 = off */
     float repeat_penalty; /* 1 = off */
     uint32_t repeat_last; /* how many last tokens are penalised */
-    uint64_t seed;        /* the same seed, model and device give the same text */
+    uint64_t seed;        /* the same seed, model and device give the same text; with the position
+                             of a token it makes the random number that chooses it */
 };
 MOXIE_API struct moxie_sampling moxie_sampling_defaults(void);
 
@@ -372,8 +382,35 @@ MOXIE_API struct moxie_sampler *moxie_sampler_create(const struct moxie_model *m
 MOXIE_API void moxie_sampler_destroy(struct moxie_sampler **sampler);
 /* Tells the sampler of a token of the prompt or of the answer (for the repeat penalty). */
 MOXIE_API void moxie_sampler_accept(struct moxie_sampler *sampler, uint32_t id);
-/* Chooses the next token from the session's logits. */
+/* Chooses the next token from the session's logits: the same one at every call until the session
+ * holds other tokens, or the sampler knows of others. */
 MOXIE_API uint32_t moxie_sample(struct moxie_sampler *sampler, const struct moxie_session *session);
+
+/* An answer, token by token, chosen where the model runs: faster than moxie_eval and moxie_sample
+ * with a sampler of the same settings, which choose the same tokens, where nobody asks for logits.
+ * A GPU computes the next token while the caller looks at the last one.
+ *
+ *     moxie_eval(session, ids, n, &err);
+ *     moxie_generate_begin(session, &sampling, ids, n, &err);
+ *     while (moxie_generate_next(session, &id, &err) && !moxie_is_stop(model, id)) ...
+ *     moxie_generate_end(session);
+ *
+ * Begins after an eval (moxie_logits is not NULL). `last` (n tokens, the newest last; may be NULL
+ * if n is 0) is what the repeat penalty begins with; at most as many as the context holds are
+ * penalised. Until moxie_generate_end only these functions, moxie_position, moxie_context,
+ * moxie_routes and reports may be called for the session, and it has no logits. False if a setting
+ * is out of range or an id outside the vocabulary, or if the device fails. */
+MOXIE_API bool moxie_generate_begin(struct moxie_session *session,
+                                    const struct moxie_sampling *sampling, const uint32_t *last,
+                                    size_t n, struct moxie_error *err);
+/* Appends the token that it returned before, if any, and chooses the one that follows. False if the
+ * context is full (moxie_position equals moxie_context): the session is as it was. False if the
+ * device fails, then again at every call, with the same sentence. */
+MOXIE_API bool moxie_generate_next(struct moxie_session *session, uint32_t *id,
+                                   struct moxie_error *err);
+/* The session holds all tokens but the last one returned; what was computed beyond is forgotten.
+ * It may go on with moxie_eval of that token, or of others. Without a begin it does nothing. */
+MOXIE_API void moxie_generate_end(struct moxie_session *session);
 
 #ifdef __cplusplus
 }

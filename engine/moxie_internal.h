@@ -6,6 +6,7 @@
 #include "engine/op/backend.h"
 #include "engine/run/placement.h"
 #include "engine/text/chat_template.h"
+#include "engine/text/sampler.h"
 #include "engine/text/tokenizer.h"
 
 struct moxie_model {
@@ -20,6 +21,10 @@ struct moxie_model {
     char *name;
     uint32_t n_sessions;
 };
+
+/* Ids that may be chosen: rows of the logits that the tokenizer has a token for. */
+uint32_t session_n_valid(const struct moxie_model *model);
+struct sampler_options session_sampler_options(const struct moxie_sampling *sampling);
 
 /* Bytes that a session with default options takes (session.c). */
 uint64_t session_default_bytes(const struct moxie_model *model);

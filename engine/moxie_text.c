@@ -86,12 +86,16 @@ struct moxie_sampler {
     uint32_t n_valid; /* ids that have text; the rows of logits may be more */
 };
 
-struct moxie_sampler *moxie_sampler_create(const struct moxie_model *model,
-                                           const struct moxie_sampling *sampling,
-                                           struct moxie_error *out)
+uint32_t session_n_valid(const struct moxie_model *model)
 {
-    struct error err = {0};
-    struct sampler_options options = {
+    uint32_t vocabulary = model->model.hparams.vocabulary;
+    uint32_t named = model->tokenizer ? tokenizer_vocabulary(model->tokenizer) : vocabulary;
+    return named < vocabulary ? named : vocabulary;
+}
+
+struct sampler_options session_sampler_options(const struct moxie_sampling *sampling)
+{
+    return (struct sampler_options){
         .temperature = sampling->temperature,
         .top_k = sampling->top_k,
         .top_p = sampling->top_p,
@@ -100,14 +104,20 @@ struct moxie_sampler *moxie_sampler_create(const struct moxie_model *model,
         .repeat_last = sampling->repeat_last,
         .seed = sampling->seed,
     };
-    uint32_t vocabulary = model->model.hparams.vocabulary;
-    uint32_t named = model->tokenizer ? tokenizer_vocabulary(model->tokenizer) : vocabulary;
+}
+
+struct moxie_sampler *moxie_sampler_create(const struct moxie_model *model,
+                                           const struct moxie_sampling *sampling,
+                                           struct moxie_error *out)
+{
+    struct error err = {0};
+    struct sampler_options options = session_sampler_options(sampling);
     struct moxie_sampler *s = calloc(1, sizeof(*s));
     if (!s) {
         error_set(&err, "not enough memory for a sampler");
     } else if (sampler_options_check(&options, &err)) {
-        s->n_valid = named < vocabulary ? named : vocabulary;
-        s->sampler = sampler_create(&options, vocabulary, &err);
+        s->n_valid = session_n_valid(model);
+        s->sampler = sampler_create(&options, model->model.hparams.vocabulary, &err);
     }
     if (!s || !s->sampler) {
         free(s);
@@ -135,5 +145,5 @@ uint32_t moxie_sample(struct moxie_sampler *sampler, const struct moxie_session 
 {
     const float *logits = moxie_logits(session);
     assert(logits);
-    return sampler_pick(sampler->sampler, logits, sampler->n_valid);
+    return sampler_pick(sampler->sampler, logits, sampler->n_valid, moxie_position(session));
 }

@@ -11,7 +11,6 @@
 #include "engine/model/importance.h"
 #include "engine/session_internal.h"
 
-#define DEFAULT_CHUNK 512
 #define DEFAULT_MAX_CONTEXT 8192
 struct moxie_session_options moxie_session_defaults(void)
 {
@@ -74,6 +73,7 @@ static bool allocate_results(struct moxie_session *s, struct error *err)
     return ok || error_set(err, "not enough memory for a session");
 }
 
+/* chunk may stay 0: to be chosen. */
 static struct forward_options resolve_options(const struct moxie_model *model,
                                               const struct moxie_session_options *options)
 {
@@ -81,7 +81,7 @@ static struct forward_options resolve_options(const struct moxie_model *model,
     uint32_t usual = trained < DEFAULT_MAX_CONTEXT ? trained : DEFAULT_MAX_CONTEXT;
     struct forward_options forward = {
         .context = options->context ? options->context : usual,
-        .chunk = options->chunk ? options->chunk : DEFAULT_CHUNK,
+        .chunk = options->chunk,
         .kv_type = options->kv_type == MOXIE_KV_F32    ? DTYPE_F32
                    : options->kv_type == MOXIE_KV_Q8_0 ? DTYPE_Q8_0
                                                        : DTYPE_F16,
@@ -99,12 +99,21 @@ uint64_t session_default_bytes(const struct moxie_model *model)
     struct forward forward;
     struct moxie_session_options defaults = moxie_session_defaults();
     struct forward_options options = resolve_options(model, &defaults);
+    options.chunk = options.context < SESSION_USUAL_CHUNK ? options.context : SESSION_USUAL_CHUNK;
     if (!forward_init(&forward, &model->model, &options, NULL)) {
         return 0;
     }
     uint64_t bytes = forward_bytes(&forward);
     forward_free(&forward);
     return bytes;
+}
+
+static uint32_t default_chunk(const struct moxie_model *model,
+                              const struct forward_options *options)
+{
+    struct backend_memory memory;
+    model->backend->functions->memory(model->backend, &memory);
+    return session_chunk_for(&model->model, options, model->backend->chunk, memory.available);
 }
 
 struct moxie_session *moxie_session_create(struct moxie_model *model,
@@ -117,6 +126,9 @@ struct moxie_session *moxie_session_create(struct moxie_model *model,
     uint32_t trained = model->model.hparams.context;
     struct moxie_session *s = NULL;
     bool ok = true;
+    if (forward.chunk == 0) {
+        forward.chunk = default_chunk(model, &forward);
+    }
     if (forward.context > trained) {
         ok = error_set(&err,
                        "a context of %" PRIu32 " tokens is more than the %" PRIu32
@@ -149,6 +161,10 @@ void moxie_session_destroy(struct moxie_session **session)
         schedule_destroy(&s->plans[i].schedule);
         op_list_free(&s->plans[i].list);
     }
+    schedule_destroy(&s->generation.choice.schedule);
+    schedule_destroy(&s->generation.next.schedule);
+    op_list_free(&s->generation.choice.list);
+    op_list_free(&s->generation.next.list);
     for (uint32_t i = 0; i < s->n_buffers; i++) {
         s->model->backend->functions->buffer_destroy(s->model->backend, &s->buffers[i]);
     }
@@ -178,14 +194,27 @@ struct session_plan *session_plan_for(struct moxie_session *s, uint32_t n, struc
     return plan->ready ? plan : NULL;
 }
 
+bool session_write_tensor(struct moxie_session *s, const struct tensor *tensor, const void *source,
+                          uint64_t bytes, struct error *err)
+{
+    struct backend *backend = s->model->backend;
+    return backend->functions->write(backend, buffer_of(s, tensor), 0, source, bytes, err);
+}
+
+bool session_read_tensor(struct moxie_session *s, const struct tensor *tensor, uint64_t offset,
+                         void *destination, uint64_t bytes, struct error *err)
+{
+    struct backend *backend = s->model->backend;
+    return backend->functions->read(backend, buffer_of(s, tensor), offset, destination, bytes, err);
+}
+
 static bool read_tensor(struct moxie_session *s, const struct tensor *tensor, void *destination,
                         uint64_t bytes, struct error *err)
 {
-    struct backend *backend = s->model->backend;
-    return backend->functions->read(backend, buffer_of(s, tensor), 0, destination, bytes, err);
+    return session_read_tensor(s, tensor, 0, destination, bytes, err);
 }
 
-static bool read_routes(struct moxie_session *s, uint32_t n, struct error *err)
+bool session_read_routes(struct moxie_session *s, uint32_t n, struct error *err)
 {
     const struct hparams *hparams = &s->model->model.hparams;
     size_t stride = (size_t)s->forward.options.chunk * hparams->experts_per_token;
@@ -206,14 +235,14 @@ bool session_read_results(struct moxie_session *s, struct error *err)
     const struct forward *f = &s->forward;
     s->has_logits = read_tensor(s, f->logits, s->logits, f->logits->bytes, err) &&
                     read_tensor(s, f->best, &s->best, sizeof(s->best), err) &&
-                    read_routes(s, s->last_tokens, err);
+                    session_read_routes(s, s->last_tokens, err);
     return s->has_logits;
 }
 
 bool session_eval_chunk(struct moxie_session *s, const uint32_t *ids, uint32_t n,
                         double *op_seconds, struct error *err)
 {
-    struct backend *backend = s->model->backend;
+    assert(!s->generation.active);
     struct session_plan *plan = session_plan_for(s, n, err);
     if (!plan) {
         return false;
@@ -221,8 +250,8 @@ bool session_eval_chunk(struct moxie_session *s, const uint32_t *ids, uint32_t n
     s->step->n_tokens = n;
     s->step->position = s->position;
     memcpy(s->step->tokens, ids, n * sizeof(*ids));
-    if (!backend->functions->write(backend, buffer_of(s, s->forward.step), 0, s->step,
-                                   sizeof(*s->step) + n * sizeof(*ids), err) ||
+    if (!session_write_tensor(s, s->forward.step, s->step, sizeof(*s->step) + n * sizeof(*ids),
+                              err) ||
         !(op_seconds ? schedule_profile(&plan->schedule, op_seconds, err)
                      : schedule_run(&plan->schedule, err))) {
         return false;
@@ -286,6 +315,11 @@ uint32_t moxie_context(const struct moxie_session *s)
     return s->forward.options.context;
 }
 
+uint32_t moxie_chunk(const struct moxie_session *s)
+{
+    return s->forward.options.chunk;
+}
+
 uint32_t moxie_position(const struct moxie_session *s)
 {
     return s->position;
@@ -293,7 +327,7 @@ uint32_t moxie_position(const struct moxie_session *s)
 
 void moxie_rewind(struct moxie_session *s, uint32_t position)
 {
-    assert(position <= s->position);
+    assert(position <= s->position && !s->generation.active);
     s->position = position; /* rows of a KV state beyond the position are never read */
     s->has_logits = false;
 }
@@ -302,7 +336,8 @@ uint32_t moxie_routes(const struct moxie_session *s, uint32_t layer, const uint3
                       const float **weights)
 {
     const struct hparams *hparams = &s->model->model.hparams;
-    assert(s->forward.options.keep_routes && s->has_logits && layer < hparams->layers);
+    assert(s->forward.options.keep_routes && layer < hparams->layers);
+    assert(s->has_logits || s->generation.active);
     if (!s->model->model.layers[layer].has_router) {
         return 0;
     }

@@ -27,6 +27,7 @@ bool moxie_device_peaks(const struct moxie_options *options, struct moxie_peaks 
         .memory_limit = options->device_memory,
         .cache_folder = options->cache_folder,
         .validation = options->validation,
+        .arithmetic = options->arithmetic,
     };
     struct backend *backend = device_open(&request, &err);
     bool ok = backend != NULL;
@@ -104,6 +105,18 @@ bool moxie_eval_cost(struct moxie_session *s, uint32_t n, uint32_t position,
     return each_chunk(s, n, position, loads, add_cost, cost, &err) || moxie_error_export(out, &err);
 }
 
+static bool predict_list(struct moxie_session *s, const struct op_list *list, uint32_t n,
+                         uint32_t position, const struct op_loads *loads,
+                         const struct backend_peaks *peaks, double *seconds, double *op_seconds,
+                         struct error *err)
+{
+    if (!s->prediction) {
+        s->prediction = prediction_create(s->model->backend, s->model->weight_bytes, err);
+    }
+    return s->prediction && prediction_of_list(s->prediction, list, n, position, loads, peaks,
+                                               seconds, op_seconds, err);
+}
+
 struct predicting {
     struct backend_peaks peaks;
     double seconds;
@@ -115,8 +128,7 @@ static bool add_prediction(struct moxie_session *s, const struct op_list *list, 
 {
     struct predicting *predicting = context;
     double seconds;
-    if (!prediction_of_list(s->prediction, list, n, position, loads, &predicting->peaks, &seconds,
-                            err)) {
+    if (!predict_list(s, list, n, position, loads, &predicting->peaks, &seconds, NULL, err)) {
         return false;
     }
     predicting->seconds += seconds;
@@ -130,23 +142,41 @@ bool moxie_eval_predict(struct moxie_session *s, uint32_t n, uint32_t position,
     struct error err = {0};
     struct predicting predicting = {0};
     memcpy(&predicting.peaks, peaks, sizeof(*peaks));
-    if (!s->prediction) {
-        s->prediction = prediction_create(s->model->backend, s->model->weight_bytes, &err);
-    }
-    if (!s->prediction || !each_chunk(s, n, position, loads, add_prediction, &predicting, &err)) {
+    if (!each_chunk(s, n, position, loads, add_prediction, &predicting, &err)) {
         return moxie_error_export(out, &err);
     }
     *seconds = predicting.seconds;
     return true;
 }
 
+/* What the ops of a list took and what they had to do. */
+static void list_times(const struct op_list *list, uint32_t n, uint32_t position,
+                       const struct op_loads *loads, const double *seconds, const double *predicted,
+                       struct moxie_op_time *times, size_t capacity)
+{
+    uint32_t routers = 0;
+    for (uint32_t i = 0; i < list->n_ops && i < capacity; i++) {
+        const struct op *op = &list->ops[i];
+        struct op_cost cost = op_cost_of(op, n, position, op_loads_at(loads, op, &routers));
+        times[i] = (struct moxie_op_time){
+            .name = op_name(op->kind),
+            .type = dtype_name(op->dtype),
+            .seconds = seconds[i],
+            .bytes = cost.weight_bytes + cost.cache_bytes + cost.activation_bytes,
+            .operations = cost.operations,
+            .predicted = predicted[i],
+        };
+    }
+}
+
 bool moxie_op_times(struct moxie_session *s, const uint32_t *ids, size_t n,
-                    const struct moxie_loads *loads, struct moxie_op_time *times, size_t capacity,
-                    size_t *count, struct moxie_error *out)
+                    const struct moxie_loads *loads, const struct moxie_peaks *peaks,
+                    struct moxie_op_time *times, size_t capacity, size_t *count,
+                    struct moxie_error *out)
 {
     struct error err = {0};
     const struct op_loads *of_list = session_loads_of(s, loads, (uint32_t)n, 0);
-    uint32_t routers = 0;
+    struct backend_peaks of_backend = {0};
     assert(n >= 1 && n <= s->forward.options.chunk);
     uint32_t position = s->position;
     const struct session_plan *plan =
@@ -155,22 +185,19 @@ bool moxie_op_times(struct moxie_session *s, const uint32_t *ids, size_t n,
         return moxie_error_export(out, &err);
     }
     const struct op_list *list = &plan->list;
-    double *seconds = calloc(list->n_ops, sizeof(*seconds));
+    double *seconds = calloc(2 * (size_t)list->n_ops, sizeof(*seconds)), all;
     bool ok = seconds || error_set(&err, "not enough memory to time operations");
     s->has_logits = false;
     ok = ok && session_eval_chunk(s, ids, (uint32_t)n, seconds, &err) &&
          session_read_results(s, &err);
-    for (uint32_t i = 0; ok && i < list->n_ops && i < capacity; i++) {
-        const struct op *op = &list->ops[i];
-        struct op_cost cost =
-            op_cost_of(op, (uint32_t)n, position, op_loads_at(of_list, op, &routers));
-        times[i] = (struct moxie_op_time){
-            .name = op_name(op->kind),
-            .type = dtype_name(op->dtype),
-            .seconds = seconds[i],
-            .bytes = cost.weight_bytes + cost.cache_bytes + cost.activation_bytes,
-            .operations = cost.operations,
-        };
+    if (ok && peaks) { /* after the evaluation, whose activations it overwrites */
+        memcpy(&of_backend, peaks, sizeof(of_backend));
+        ok = predict_list(s, list, (uint32_t)n, position, of_list, &of_backend, &all,
+                          seconds + list->n_ops, &err);
+    }
+    if (ok) {
+        list_times(list, (uint32_t)n, position, of_list, seconds, seconds + list->n_ops, times,
+                   capacity);
     }
     *count = list->n_ops;
     free(seconds);

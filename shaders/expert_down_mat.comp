@@ -8,7 +8,6 @@
 #extension GL_GOOGLE_include_directive : require
 #include "lib/types.glsl"
 #include "lib/tile.glsl"
-#define EXPERT_TILE TILE_TOKENS
 #include "lib/expert_tile.glsl"
 #include "lib/bias.glsl"
 
@@ -42,7 +41,7 @@ void store(uint pair, uint row, vec4 rows)
 void main()
 {
     uint expert, begin, end;
-    if (!expert_tile_find(args.offsets, args.n_experts, gl_WorkGroupID.y, expert, begin, end)) {
+    if (!expert_tile_find(args.tiles, gl_WorkGroupID.y, expert, begin, end)) {
         return;
     }
     uvec2 slab = args.slabs.v[expert];

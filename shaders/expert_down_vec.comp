@@ -26,7 +26,7 @@ void store(uint expert, uint pair, uint row, float product)
 void main()
 {
     uint expert, begin, end;
-    if (!expert_team_find(args.ids, args.offsets, args.n_experts, expert, begin, end)) {
+    if (!expert_team_find(args.ids, args.tiles, args.n_experts, expert, begin, end)) {
         return;
     }
     uvec2 slab = args.slabs.v[expert];

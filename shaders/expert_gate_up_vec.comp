@@ -29,7 +29,7 @@ void store(uint expert, uint pair, uint f, vec2 gate_up)
 void main()
 {
     uint expert, begin, end;
-    if (!expert_team_find(args.ids, args.offsets, args.n_experts, expert, begin, end)) {
+    if (!expert_team_find(args.ids, args.tiles, args.n_experts, expert, begin, end)) {
         return;
     }
     uvec2 slab = args.slabs.v[expert];

@@ -93,15 +93,6 @@ struct head_matmul_args {
     U32 heads, rows, cols;
 };
 
-/* y = a + b */
-struct add_args {
-    ADDRESS(step_buffer) step;
-    ADDRESS(f32s) a; /* (n, dim) */
-    ADDRESS(f32s) b; /* (n, dim) */
-    ADDRESS(f32s) y; /* (n, dim) */
-    U32 dim;
-};
-
 /* Rotary position embedding (Su et al. 2021), half-split pairs (j, j + n_rotated/2):
  * angle = (step.position + t) * frequencies[j]; (a, b) -> (a cos - b sin, b cos + a sin) * scale.
  * Dims from n_rotated on are copied. */
@@ -214,22 +205,30 @@ struct router_args {
     U32 n_groups, top_groups, group_score;
 };
 
+/* What is told of a tile of pairs: its expert, its first pair in the sorted list, how many it has.
+ */
+#define EXPERT_TILE_WORDS 3
+
 /* Sorts the n * top_k (token, slot) pairs by expert, stably, so that a grouped matrix product can
- * read each expert once. pair = token * top_k + slot. */
+ * read each expert once. pair = token * top_k + slot. Every expert's pairs are cut into tiles of
+ * tile_pairs, the last of them shorter: tiles[0] is the number of tiles, then EXPERT_TILE_WORDS of
+ * each, in the order of the pairs. At most op_expert_tiles (engine/op/op.h). */
 struct expert_group_args {
     ADDRESS(step_buffer) step;
     ADDRESS(u32s) ids;     /* (n, top_k) */
     ADDRESS(u32s) offsets; /* (n_experts + 1): pairs of expert e are [offsets[e], offsets[e + 1]) */
     ADDRESS(u32s) pairs;   /* (n * top_k) */
+    ADDRESS(u32s) tiles;   /* (1 + EXPERT_TILE_WORDS * tiles) */
     U32 n_experts, top_k;
+    U32 tile_pairs; /* op_expert_tile_pairs (engine/op/op.h) */
 };
 
 /* For every pair whose expert is here (slabs[e] != 0): h[pair] = activation(gate x[t] +
  * gate_bias[e], up x[t] + up_bias[e]), e = ids[pair], t = pair / top_k (SwiGLU, Shazeer 2020). The
  * h of other pairs is left alone: another op of the list computes them (experts of a layer may
  * differ in type). The slab begins with the gate/up matrix, [2 ffn, hidden], rows interleaved gate
- * 0, up 0, gate 1, ... Lists made for one token have no offsets and pairs (address 0) and need
- * none. */
+ * 0, up 0, gate 1, ... Lists made for one token have no offsets, pairs and tiles (address 0) and
+ * need none; the others have been made by an expert_group of the same list. */
 struct expert_gate_up_args {
     ADDRESS(step_buffer) step;
     ADDRESS(addresses) slabs; /* (n_experts) 64-bit addresses; 0 = not here */
@@ -240,6 +239,7 @@ struct expert_gate_up_args {
     ADDRESS(u32s) pairs;      /* (n * top_k) or 0 */
     ADDRESS(f32s) gate_bias;  /* [n_experts, ffn] f32 as in format/dtype.h, or 0; both or neither */
     ADDRESS(f32s) up_bias;    /* [n_experts, ffn] f32, or 0 */
+    ADDRESS(u32s) tiles;      /* as expert_group makes them, or 0 */
     ADDRESS(f32s) h;          /* (n * top_k, ffn) */
     U32 hidden, ffn, n_experts, top_k;
     U32 activation;
@@ -257,6 +257,7 @@ struct expert_down_args {
     ADDRESS(u32s) offsets;    /* (n_experts + 1) or 0 */
     ADDRESS(u32s) pairs;      /* (n * top_k) or 0 */
     ADDRESS(f32s) bias;       /* (n_experts, hidden) rows not padded, or 0 */
+    ADDRESS(u32s) tiles;      /* as expert_group makes them, or 0 */
     ADDRESS(f32s) parts;      /* (n * top_k, hidden) */
     U32 hidden, ffn, n_experts, top_k;
     U32 down_offset; /* bytes, a multiple of 16 */
@@ -295,6 +296,22 @@ struct argmax_args {
     ADDRESS(f32s) x;  /* (1, dim) */
     ADDRESS(u32s) id; /* (1) */
     U32 dim;
+};
+
+/* The token that follows: with p = step.position + step.n_tokens, the position it will have,
+ * id = sampling_pick(state, logits, p) as engine/base/sampling.h defines it, among the first
+ * state.n_valid ids (0: all). Then chosen[p % SAMPLE_RESULTS] = id, the step becomes that of a list
+ * for this one token (n_tokens 1, position p), and the token is entered among the recent ones. So
+ * the next list can run without the host's knowing the id. */
+#define SAMPLE_RESULTS 8
+struct sample_args {
+    ADDRESS(step_written) step;
+    ADDRESS(f32s) logits;           /* (1, vocabulary) */
+    ADDRESS(sampling_states) state; /* (1) struct sampling_state */
+    ADDRESS(u32s) recent;           /* (state.repeat_last), a ring */
+    ADDRESS(u32s) occurrences;      /* (vocabulary) of ids among the recent ones */
+    ADDRESS(u32s) chosen;           /* (SAMPLE_RESULTS) */
+    U32 vocabulary;
 };
 
 /* Activation statistics (importance weights of quantisation). For every (token, slot) pair whose

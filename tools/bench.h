@@ -43,6 +43,7 @@ struct bench_options {
     uint32_t repetitions, chunk;
     enum moxie_kv_type kv_type;
     uint64_t device_memory;
+    const char *arithmetic; /* or NULL */
     enum bench_format format;
     bool random, peaks, no_peaks, ops, no_warmup, tune;
 };

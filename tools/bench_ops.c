@@ -15,13 +15,13 @@
 struct group {
     const char *name, *type;
     uint32_t n;
-    double seconds, bytes, operations;
+    double seconds, bytes, operations, predicted;
 };
 
 struct groups {
     struct group groups[MAX_GROUPS];
     uint32_t n;
-    double seconds; /* all together */
+    double seconds, predicted; /* all together */
 };
 
 static struct group *group_of(struct groups *groups, const struct moxie_op_time *time)
@@ -54,15 +54,18 @@ static void average(struct groups *groups, uint32_t repetitions)
         group->seconds /= repetitions;
         group->bytes /= repetitions;
         group->operations /= repetitions;
+        group->predicted /= repetitions;
     }
     groups->seconds /= repetitions;
+    groups->predicted /= repetitions;
     qsort(groups->groups, groups->n, sizeof(groups->groups[0]), by_seconds);
 }
 
 /* Evaluates the test's tokens `repetitions` times after one time that does not count. */
 static bool time_groups(struct moxie_session *session, const uint32_t *ids,
                         const struct bench_test *test, const struct moxie_loads *loads,
-                        uint32_t repetitions, struct groups *groups, struct moxie_error *err)
+                        const struct moxie_peaks *peaks, uint32_t repetitions,
+                        struct groups *groups, struct moxie_error *err)
 {
     uint32_t depth = test->depth;
     size_t count = 0, capacity = 0;
@@ -73,9 +76,9 @@ static bool time_groups(struct moxie_session *session, const uint32_t *ids,
         if (position > depth) {
             moxie_rewind(session, depth);
         }
-        ok =
-            (position >= depth || moxie_eval(session, ids + position, depth - position, err)) &&
-            moxie_op_times(session, ids + depth, test->tokens, loads, times, capacity, &count, err);
+        ok = (position >= depth || moxie_eval(session, ids + position, depth - position, err)) &&
+             moxie_op_times(session, ids + depth, test->tokens, loads, peaks, times, capacity,
+                            &count, err);
         if (ok && capacity == 0) { /* now it is known how many there are */
             capacity = count;
             times = calloc(capacity, sizeof(*times));
@@ -91,7 +94,9 @@ static bool time_groups(struct moxie_session *session, const uint32_t *ids,
             group->seconds += times[k].seconds;
             group->bytes += times[k].bytes;
             group->operations += times[k].operations;
+            group->predicted += times[k].predicted;
             groups->seconds += times[k].seconds;
+            groups->predicted += times[k].predicted;
         }
     }
     free(times);
@@ -101,11 +106,11 @@ static bool time_groups(struct moxie_session *session, const uint32_t *ids,
 
 static void print_md(const char *title, const struct groups *groups, double bandwidth)
 {
-    printf("| %-24s | %6s | %5s | %10s | %6s | %9s | %7s | %7s | %9s |\n", title, "type", "calls",
-           "us", "time", "MB", "GB/s", "of read", "Gop/s");
-    printf("| %.24s | %.5s: | %.4s: | %.9s: | %.5s: | %.8s: | %.6s: | %.6s: | %.8s: |\n",
-           "------------------------", "------", "-----", "----------", "------", "---------",
-           "-------", "-------", "---------");
+    printf("| %-24s | %6s | %5s | %10s | %10s | %6s | %9s | %7s | %7s | %9s |\n", title, "type",
+           "calls", "us", "predicted", "time", "MB", "GB/s", "of read", "Gop/s");
+    printf("| %.24s | %.5s: | %.4s: | %.9s: | %.9s: | %.5s: | %.8s: | %.6s: | %.6s: | %.8s: |\n",
+           "------------------------", "------", "-----", "----------", "----------", "------",
+           "---------", "-------", "-------", "---------");
     for (uint32_t i = 0; i < groups->n; i++) {
         const struct group *g = &groups->groups[i];
         double rate = g->seconds > 0 ? g->bytes / g->seconds : 0;
@@ -113,13 +118,14 @@ static void print_md(const char *title, const struct groups *groups, double band
         if (bandwidth > 0) {
             snprintf(share, sizeof(share), "%.0f %%", 100 * rate / bandwidth);
         }
-        printf("| %-24s | %6s | %5" PRIu32 " | %10.1f | %4.1f %% | %9.3f | %7.2f | %7s | %9.1f |\n",
-               g->name, g->type, g->n, g->seconds * 1e6, 100 * g->seconds / groups->seconds,
-               g->bytes * 1e-6, rate * 1e-9, share,
+        printf("| %-24s | %6s | %5" PRIu32
+               " | %10.1f | %10.1f | %4.1f %% | %9.3f | %7.2f | %7s | %9.1f |\n",
+               g->name, g->type, g->n, g->seconds * 1e6, g->predicted * 1e6,
+               100 * g->seconds / groups->seconds, g->bytes * 1e-6, rate * 1e-9, share,
                g->seconds > 0 ? g->operations / g->seconds * 1e-9 : 0);
     }
-    printf("| %-24s | %6s | %5s | %10.1f | %6s | %9s | %7s | %7s | %9s |\n\n", "all", "", "",
-           groups->seconds * 1e6, "", "", "", "", "");
+    printf("| %-24s | %6s | %5s | %10.1f | %10.1f | %6s | %9s | %7s | %7s | %9s |\n\n", "all", "",
+           "", groups->seconds * 1e6, groups->predicted * 1e6, "", "", "", "", "");
 }
 
 static void print_rows(const struct bench_options *options, const struct bench_setting *setting,
@@ -133,20 +139,20 @@ static void print_rows(const struct bench_options *options, const struct bench_s
         if (options->format == BENCH_CSV) {
             if (!head) {
                 printf("model_filename,device,test,op,type,calls,seconds,bytes,"
-                       "bytes_per_second,share_of_read,operations\n");
+                       "bytes_per_second,share_of_read,operations,predicted_seconds\n");
                 head = true;
             }
-            printf("\"%s\",\"%s\",%s,%s,%s,%" PRIu32 ",%.6g,%.6g,%.6g,%.6g,%.6g\n",
+            printf("\"%s\",\"%s\",%s,%s,%s,%" PRIu32 ",%.6g,%.6g,%.6g,%.6g,%.6g,%.6g\n",
                    setting->place->path, setting->info.device, title, g->name, g->type, g->n,
-                   g->seconds, g->bytes, rate, share, g->operations);
+                   g->seconds, g->bytes, rate, share, g->operations, g->predicted);
             continue;
         }
         json_t *row =
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:f, s:f}", "kind", "op",
-                      "model_filename", setting->place->path, "device", setting->info.device,
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "kind",
+                      "op", "model_filename", setting->place->path, "device", setting->info.device,
                       "test", title, "op", g->name, "type", g->type, "calls", (int)g->n, "seconds",
                       g->seconds, "bytes", g->bytes, "bytes_per_second", rate, "share_of_read",
-                      share, "operations", g->operations);
+                      share, "operations", g->operations, "predicted_seconds", g->predicted);
         json_dumpf(row, stdout, JSON_ENSURE_ASCII | JSON_COMPACT);
         printf("\n");
         json_decref(row);
@@ -163,7 +169,8 @@ static bool time_test(const struct bench_options *options, const struct bench_se
     struct bench_test timed = *test; /* at most one chunk */
     timed.tokens = test->tokens < setting->chunk ? test->tokens : setting->chunk;
     struct moxie_loads *loads = bench_loads_of(counter, &timed);
-    bool ok = time_groups(session, counter->ids, &timed, loads, options->repetitions, &groups, err);
+    bool ok = time_groups(session, counter->ids, &timed, loads, peaks->known ? &peaks->peaks : NULL,
+                          options->repetitions, &groups, err);
     moxie_loads_free(&loads);
     if (!ok) {
         return false;

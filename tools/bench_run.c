@@ -383,6 +383,7 @@ static struct moxie_model *open_place(const struct bench_options *options,
     flags.model.device = place->device;
     flags.model.threads = place->threads;
     flags.model.device_memory = options->device_memory;
+    flags.model.arithmetic = options->arithmetic;
     flags.model.type = place->type;
     return open_model("bench", place->path, &flags);
 }
@@ -394,9 +395,8 @@ static bool run_session(struct bench *b, struct moxie_model *model, struct bench
         largest(&o->prompts) > largest(&o->answers) ? largest(&o->prompts) : largest(&o->answers);
     struct moxie_session_options options = moxie_session_defaults();
     setting->context = largest(&o->depths) + most + 1;
-    setting->chunk = o->chunk ? o->chunk : 512;
     options.context = setting->context;
-    options.chunk = setting->chunk;
+    options.chunk = o->chunk;
     options.kv_type = o->kv_type;
     uint32_t *ids = make_tokens(o, model, setting);
     b->ids = ids;
@@ -404,6 +404,9 @@ static bool run_session(struct bench *b, struct moxie_model *model, struct bench
     b->session = ids ? moxie_session_create(model, &options, &b->err) : NULL;
     if (!ids) {
         snprintf(b->err.text, sizeof(b->err.text), "not enough memory for the tokens");
+    }
+    if (b->session) {
+        setting->chunk = b->counter.options.chunk = moxie_chunk(b->session);
     }
     bool ok =
         b->session &&

@@ -6,11 +6,6 @@
 
 static const char *const role_names[] = {"system", "user", "assistant", "tool"};
 
-const char *chat_role_name(enum chat_role role)
-{
-    return role_names[role];
-}
-
 static void free_message(struct chat_message *message)
 {
     free(message->content);

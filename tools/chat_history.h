@@ -29,9 +29,6 @@ struct chat_history {
     size_t n;
 };
 
-/* "system", "user", "assistant", "tool" */
-const char *chat_role_name(enum chat_role role);
-
 void chat_history_free(struct chat_history *history);
 /* False if memory runs out; reasoning may be NULL. */
 bool chat_history_add(struct chat_history *history, enum chat_role role, const char *content,

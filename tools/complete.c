@@ -115,6 +115,7 @@ static int generate(const struct complete *c, struct generation *g, const uint32
     struct moxie_error err;
     struct timing t = {.opened = clock_seconds(), .prompt_tokens = (uint32_t)n};
     g->slide = c->slide;
+    g->wants_logits = c->json;
     if (!generation_prompt(g, ids, n, &err)) {
         return tool_fail("complete", err.text);
     }

@@ -21,13 +21,17 @@ static bool answer(struct moxie_model *model, struct moxie_session *session, con
     if (!moxie_chat_tokens(model, &message, 1, true, &ids, &n, err)) {
         return false;
     }
-    bool ok = moxie_eval(session, ids, n, err);
+    struct moxie_sampling sampling = moxie_sampling_defaults();
+    sampling.temperature = 0;
+    bool ok =
+        moxie_eval(session, ids, n, err) && moxie_generate_begin(session, &sampling, ids, n, err);
     moxie_free(ids);
 
     struct moxie_text_stream stream = {0};
     for (int i = 0; ok && i < MAX_ANSWER_TOKENS; i++) {
-        uint32_t id = moxie_best(session), bytes;
-        if (moxie_is_stop(model, id)) {
+        uint32_t id, bytes;
+        ok = moxie_generate_next(session, &id, err);
+        if (!ok || moxie_is_stop(model, id)) {
             break;
         }
         const char *text = moxie_token_bytes(model, id, false, &bytes);
@@ -36,8 +40,8 @@ static bool answer(struct moxie_model *model, struct moxie_session *session, con
             fwrite(out, 1, moxie_text_push(&stream, text, bytes, out), stdout);
             free(out);
         }
-        ok = moxie_eval(session, &id, 1, err);
     }
+    moxie_generate_end(session);
     printf("\n");
     return ok;
 }

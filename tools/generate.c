@@ -96,12 +96,17 @@ struct moxie_session *open_session(const char *tool, struct moxie_model *model,
 bool generation_init(struct generation *g, struct moxie_model *model, struct moxie_session *session,
                      const struct moxie_sampling *sampling, struct moxie_error *err)
 {
-    *g = (struct generation){
-        .model = model, .session = session, .end_of_turn = UINT32_MAX, .slide_keep = SLIDE_KEEP};
+    *g = (struct generation){.model = model,
+                             .session = session,
+                             .sampling = *sampling,
+                             .end_of_turn = UINT32_MAX,
+                             .slide_keep = SLIDE_KEEP};
+    /* Bad settings are told of before a prompt is read. */
     g->sampler = moxie_sampler_create(model, sampling, err);
     if (!g->sampler) {
         return false;
     }
+    moxie_sampler_destroy(&g->sampler);
     g->tokens = calloc(moxie_context(session), sizeof(*g->tokens));
     if (!g->tokens) {
         snprintf(err->text, sizeof(err->text), "not enough memory");
@@ -144,7 +149,6 @@ bool generation_prompt(struct generation *g, const uint32_t *ids, size_t n, stru
         }
         for (size_t i = done; i < done + piece; i++) {
             g->tokens[i] = ids[i];
-            moxie_sampler_accept(g->sampler, ids[i]);
         }
         done += piece;
         g->n_tokens = (uint32_t)done;
@@ -167,11 +171,59 @@ static bool slide(struct generation *g, struct moxie_error *err)
     return moxie_eval(g->session, g->tokens + keep, g->n_tokens - keep, err);
 }
 
-/* The context is full: room for one more token, if anything makes it. */
-static enum generation_end
-make_room(struct generation *g, const struct generation_receiver *receiver, struct moxie_error *err)
+/* From here on choose gives tokens, after all that the session holds. */
+static bool begin(struct generation *g, struct moxie_error *err)
+{
+    struct moxie_sampling sampling = g->sampling;
+    sampling.seed += g->n_answers - 1;
+    if (!g->wants_logits) {
+        return moxie_generate_begin(g->session, &sampling, g->tokens, g->n_tokens, err);
+    }
+    g->sampler = moxie_sampler_create(g->model, &sampling, err);
+    for (uint32_t i = 0; g->sampler && i < g->n_tokens; i++) {
+        moxie_sampler_accept(g->sampler, g->tokens[i]);
+    }
+    return g->sampler != NULL;
+}
+
+static void end(struct generation *g)
+{
+    moxie_generate_end(g->session);
+    moxie_sampler_destroy(&g->sampler);
+    g->n_tokens = moxie_position(g->session);
+}
+
+static bool choose(struct generation *g, uint32_t *id, struct moxie_error *err)
+{
+    if (!g->wants_logits) {
+        return moxie_generate_next(g->session, id, err);
+    }
+    *id = moxie_sample(g->sampler, g->session);
+    return true;
+}
+
+/* Makes the token part of the text; a session that chooses by itself appends it when it is asked
+ * for the next. */
+static bool append(struct generation *g, uint32_t id, struct moxie_error *err)
+{
+    if (g->wants_logits) {
+        moxie_sampler_accept(g->sampler, id);
+        if (!moxie_eval(g->session, &id, 1, err)) {
+            return false;
+        }
+    }
+    g->tokens[g->n_tokens++] = id;
+    g->counts.total_evaluated++;
+    return true;
+}
+
+/* The context is full: room for the token, if anything makes it, and the token. */
+static enum generation_end append_to_full(struct generation *g, uint32_t id,
+                                          const struct generation_receiver *receiver,
+                                          struct moxie_error *err)
 {
     uint32_t context = moxie_context(g->session);
+    end(g);
     if (receiver->make_room && !receiver->make_room(receiver->context, err)) {
         return GENERATION_FAILED;
     }
@@ -181,7 +233,15 @@ make_room(struct generation *g, const struct generation_receiver *receiver, stru
     if (g->n_tokens == context && g->slide && !slide(g, err)) {
         return GENERATION_FAILED;
     }
-    return g->n_tokens == context ? GENERATION_CONTEXT : GENERATION_ENOUGH;
+    if (g->n_tokens == context) {
+        return GENERATION_CONTEXT;
+    }
+    if (!moxie_eval(g->session, &id, 1, err)) {
+        return GENERATION_FAILED;
+    }
+    g->tokens[g->n_tokens++] = id;
+    g->counts.total_evaluated++;
+    return begin(g, err) ? GENERATION_ENOUGH : GENERATION_FAILED;
 }
 
 static enum generation_end run_tokens(struct generation *g, uint32_t limit,
@@ -189,10 +249,13 @@ static enum generation_end run_tokens(struct generation *g, uint32_t limit,
                                       struct moxie_error *err)
 {
     for (uint32_t n = 0; n < limit; n++) {
+        uint32_t id;
         if (g->stop && *g->stop) {
             return GENERATION_INTERRUPTED;
         }
-        uint32_t id = moxie_sample(g->sampler, g->session);
+        if ((n == 0 && !begin(g, err)) || !choose(g, &id, err)) {
+            return GENERATION_FAILED;
+        }
         if (id == g->end_of_turn || moxie_is_stop(g->model, id)) {
             return GENERATION_STOP;
         }
@@ -205,17 +268,13 @@ static enum generation_end run_tokens(struct generation *g, uint32_t limit,
             break; /* nobody will ask for what follows it */
         }
         if (g->n_tokens == moxie_context(g->session)) {
-            enum generation_end end = make_room(g, receiver, err);
-            if (end != GENERATION_ENOUGH) {
-                return end;
+            enum generation_end full = append_to_full(g, id, receiver, err);
+            if (full != GENERATION_ENOUGH) {
+                return full;
             }
-        }
-        moxie_sampler_accept(g->sampler, id);
-        if (!moxie_eval(g->session, &id, 1, err)) {
+        } else if (!append(g, id, err)) {
             return GENERATION_FAILED;
         }
-        g->tokens[g->n_tokens++] = id;
-        g->counts.total_evaluated++;
     }
     return GENERATION_LENGTH;
 }
@@ -226,7 +285,9 @@ enum generation_end generation_run(struct generation *g, uint32_t limit,
 {
     double started = clock_seconds();
     g->counts.generated = 0;
-    enum generation_end end = run_tokens(g, limit, receiver, err);
+    g->n_answers++;
+    enum generation_end why = run_tokens(g, limit, receiver, err);
+    end(g);
     g->counts.answer_seconds = clock_seconds() - started;
-    return end;
+    return why;
 }

@@ -30,6 +30,12 @@ struct engine_flags {
         {"--vram",     NULL, \
          OPTION_BYTES, &(flags)->model.device_memory, \
          "BYTES",      "most memory to take on the GPU, e.g. 6G (default: what is free)"}, \
+        {"--arithmetic", \
+         NULL, \
+         OPTION_TEXT, \
+         &(flags)->model.arithmetic, \
+         "A", \
+         "of prompts on a GPU: f32, f16, int8 or matrix (default: what it is fastest with)"}, \
     { \
         "--no-cache", NULL, OPTION_FLAG, &(flags)->no_cache, NULL, \
             "neither use nor keep what an earlier start has compiled for the GPU" \
@@ -38,9 +44,12 @@ struct engine_flags {
     {"--context", "-c", \
      OPTION_U32,  &(flags)->session.context, \
      "N",         "tokens the conversation can hold (default: the model's, at most 8192)"}, \
-        {"--chunk",  NULL, \
-         OPTION_U32, &(flags)->session.chunk, \
-         "N",        "most tokens of a prompt computed at once (default 512)"}, \
+        {"--chunk", \
+         NULL, \
+         OPTION_U32, \
+         &(flags)->session.chunk, \
+         "N", \
+         "most tokens of a prompt computed at once (default: 512, on a GPU up to 2048)"}, \
         {"--kv-type", \
          NULL, \
          OPTION_TEXT, \
@@ -100,8 +109,11 @@ struct generation_counts {
 struct generation {
     struct moxie_model *model;
     struct moxie_session *session;
-    struct moxie_sampler *sampler;
-    uint32_t *tokens; /* all tokens the session holds, (context) */
+    struct moxie_sampling sampling;
+    bool wants_logits; /* the receiver looks at moxie_logits: the host chooses the tokens */
+    struct moxie_sampler *sampler; /* then, of the answer under way */
+    uint32_t n_answers;            /* begun; each has a seed of its own */
+    uint32_t *tokens;              /* all tokens the session holds, (context) */
     uint32_t n_tokens;
     struct generation_counts counts;
     uint32_t end_of_turn; /* ends an answer like the model's own stop tokens; UINT32_MAX: none */
@@ -121,8 +133,8 @@ enum generation_end {
 
 struct generation_receiver {
     void *context;
-    /* Gets every token but the stop token; moxie_logits still are those it was chosen from. False:
-     * enough. */
+    /* Gets every token but the stop token; with wants_logits, moxie_logits still are those it was
+     * chosen from. False: enough. */
     bool (*token)(void *context, uint32_t id);
     /* The context is full: may make the session hold fewer tokens by generation_prompt, which end
      * with all tokens received so far but the last one. May be NULL, or do nothing. False, with

@@ -90,7 +90,11 @@ bool selftest_device_open(void *context, uint32_t tiers_off, struct check_device
     struct vk_options options = {.device = from->index, .tiers_off = tiers_off};
     device->gpu = true;
     device->backend = vk_backend_create(&options, err);
-    return device->backend != NULL;
+    if (!device->backend) {
+        return false;
+    }
+    vk_backend_products(device->backend, &device->float16_products, &device->int8_products);
+    return true;
 }
 
 const char *selftest_tiers_text(const struct selftest_device *device, uint32_t tiers,

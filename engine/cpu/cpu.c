@@ -257,6 +257,7 @@ struct backend *cpu_backend_create(uint32_t n_threads, struct error *err)
         return NULL;
     }
     cpu->backend.functions = &cpu_functions;
+    cpu->backend.chunk = 512;
     cpu->level = cpu_level_choose(cpu_features());
     cpu->pool = thread_pool_create(n_threads, err);
     if (!cpu->pool) {

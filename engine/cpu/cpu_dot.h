@@ -18,6 +18,11 @@ struct cpu_dot {
     void (*prepare)(const float *x, uint64_t cols, void *prepared);
     /* Sum of weight * activation over a row; planes[p] is that row's bytes in plane p. */
     float (*dot)(const uint8_t *const planes[DTYPE_MAX_PLANES], const void *x, uint64_t cols);
+    /* The same for n rows, which lie strides[p] bytes apart in plane p: y[i] is row i's. Planes
+     * that the type has not are any address, with stride 0. NULL: `dot` does them one by one. */
+    void (*dot_rows)(const uint8_t *const planes[DTYPE_MAX_PLANES],
+                     const uint64_t strides[DTYPE_MAX_PLANES], uint64_t n, const void *x,
+                     uint64_t cols, float *y);
 };
 
 struct cpu_attention_math; /* engine/cpu/cpu_attention.h */

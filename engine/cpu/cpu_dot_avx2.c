@@ -43,7 +43,7 @@ const struct cpu_level cpu_level_avx2 = {
              [CPU_DTYPE_F16] = {.dot = dot_f16},
              [CPU_DTYPE_BF16] = {.dot = dot_bf16},
 #define X(NAME, name) \
-    [CPU_DTYPE_##NAME] = {cpu_int8_bytes_avx2, cpu_int8_prepare_avx2, cpu_dot_##name##_avx2},
+    [CPU_DTYPE_##NAME] = {cpu_int8_bytes_avx2, cpu_int8_prepare_avx2, cpu_dot_##name##_avx2, NULL},
              INT8_TYPES(X)
 #undef X
     },

@@ -10,7 +10,8 @@ const struct cpu_level cpu_level_avx512_vnni = {
     .dots =
         {
 #define X(NAME, name) \
-    [CPU_DTYPE_##NAME] = {cpu_int8_bytes_avx2, cpu_int8_prepare_avx2, cpu_dot_##name##_avx512_vnni},
+    [CPU_DTYPE_##NAME] = {cpu_int8_bytes_avx2, cpu_int8_prepare_avx2, \
+                          cpu_dot_##name##_avx512_vnni, cpu_dot_rows_##name##_avx512_vnni},
             INT8_TYPES(X)
 #undef X
         },

@@ -2,39 +2,50 @@
  * AVX-512 VNNI.
  *
  * Codes are unsigned, y = scale * code + minimum, where types without a minimum have a constant
- * multiple of the scale. A type is two functions: codes_<type> of four blocks from b on, and
- * factors_<type> of 16; where a row ends before, `n` says how many are there; activations behind
- * them are zero.
+ * multiple of the scale. A type is two functions: codes_<type> of four blocks of a row from b on,
+ * of which `n` are there, and factors_<type> of two steps of eight blocks. Where a row ends before
+ * the last of them does, activations are zero.
  */
 #include "engine/cpu/cpu_dot_avx512_vnni.h"
 
-struct factors {
-    __m512 scales, minima;
-};
-
-static inline __mmask16 first_lanes(uint64_t n)
+/* The lanes of blocks that are there. */
+static inline __mmask16 lanes_of(const struct two_steps *two, uint64_t cols)
 {
-    return (__mmask16)(n >= 16 ? 0xFFFFu : (1u << n) - 1);
+    uint32_t lanes = 0;
+    for (int k = 0; k < 2; k++) {
+        uint64_t n = cols / 32 - 8 * two->steps[k];
+        lanes |= (n >= 8 ? 0xFFu : (1u << n) - 1) << 8 * k;
+    }
+    return (__mmask16)lanes;
 }
 
-static inline struct factors with_offset(__m512 scales, float offset)
+static inline struct factors factors_of(const struct two_steps *two, __m512 scales, __m512 minima)
 {
-    return (struct factors){scales, _mm512_mul_ps(scales, _mm512_set1_ps(-offset))};
+    return (struct factors){_mm512_mul_ps(scales, two->x_scales),
+                            _mm512_mul_ps(minima, two->x_sums)};
 }
 
-static inline __m512 load_halves(const uint8_t *halves, uint64_t n)
+/* f16, one a block: every row is padded to the 16 bytes of eight of them. */
+static inline struct factors load_halves(const struct two_steps *two, uint32_t plane, uint64_t cols)
 {
-    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_lanes(n), halves));
+    __m128i first = int8_load_16(two->planes[0][plane] + 16 * two->steps[0]);
+    __m128i second = int8_load_16(two->planes[1][plane] + 16 * two->steps[1]);
+    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
+    __m512 scales = _mm512_maskz_cvtph_ps(lanes_of(two, cols), both);
+    return factors_of(two, scales, scales);
 }
 
 /* Pairs of f16, scale and minimum. */
-static inline struct factors load_pairs(const uint8_t *pairs, uint64_t n)
+static inline struct factors load_pairs(const struct two_steps *two, uint32_t plane, uint64_t cols)
 {
-    __m512i both = _mm512_maskz_loadu_epi32(first_lanes(n), pairs);
-    return (struct factors){
-        _mm512_cvtph_ps(_mm512_cvtepi32_epi16(both)),
-        _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16))),
-    };
+    __mmask16 lanes = lanes_of(two, cols);
+    __m256i first =
+        _mm256_maskz_loadu_epi32((__mmask8)lanes, two->planes[0][plane] + 32 * two->steps[0]);
+    __m256i second = _mm256_maskz_loadu_epi32((__mmask8)(lanes >> 8),
+                                              two->planes[1][plane] + 32 * two->steps[1]);
+    __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
+    return factors_of(two, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(both)),
+                      _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16))));
 }
 
 static inline struct half_blocks codes_q4_0(const uint8_t *const planes[], uint64_t b, uint64_t n)
@@ -43,14 +54,14 @@ static inline struct half_blocks codes_q4_0(const uint8_t *const planes[], uint6
     return split_nibbles(_mm512_maskz_loadu_epi64(quads, planes[0] + 16 * b));
 }
 
-static inline struct factors factors_q4_0(const uint8_t *const planes[], uint64_t b, uint64_t n)
+static inline struct factors factors_q4_0(const struct two_steps *two, uint64_t cols)
 {
-    return with_offset(load_halves(planes[1] + 2 * b, n), 8);
+    return load_halves(two, 1, cols);
 }
 
-static inline struct factors factors_q4_1(const uint8_t *const planes[], uint64_t b, uint64_t n)
+static inline struct factors factors_q4_1(const struct two_steps *two, uint64_t cols)
 {
-    return load_pairs(planes[1] + 4 * b, n);
+    return load_pairs(two, 1, cols);
 }
 
 static inline struct half_blocks codes_q5_0(const uint8_t *const planes[], uint64_t b, uint64_t n)
@@ -66,14 +77,14 @@ static inline struct half_blocks codes_q5_0(const uint8_t *const planes[], uint6
                                 _mm512_mask_add_epi8(codes.second, second, codes.second, high)};
 }
 
-static inline struct factors factors_q5_0(const uint8_t *const planes[], uint64_t b, uint64_t n)
+static inline struct factors factors_q5_0(const struct two_steps *two, uint64_t cols)
 {
-    return with_offset(load_halves(planes[2] + 2 * b, n), 16);
+    return load_halves(two, 2, cols);
 }
 
-static inline struct factors factors_q5_1(const uint8_t *const planes[], uint64_t b, uint64_t n)
+static inline struct factors factors_q5_1(const struct two_steps *two, uint64_t cols)
 {
-    return load_pairs(planes[2] + 4 * b, n);
+    return load_pairs(two, 2, cols);
 }
 
 static inline struct half_blocks codes_iq4_nl(const uint8_t *const planes[], uint64_t b, uint64_t n)
@@ -81,9 +92,9 @@ static inline struct half_blocks codes_iq4_nl(const uint8_t *const planes[], uin
     return look_up(int8_iq4_codes, codes_q4_0(planes, b, n));
 }
 
-static inline struct factors factors_iq4_nl(const uint8_t *const planes[], uint64_t b, uint64_t n)
+static inline struct factors factors_iq4_nl(const struct two_steps *two, uint64_t cols)
 {
-    return with_offset(load_halves(planes[1] + 2 * b, n), 128);
+    return load_halves(two, 1, cols);
 }
 
 static inline struct half_blocks codes_mxfp4(const uint8_t *const planes[], uint64_t b, uint64_t n)
@@ -91,86 +102,80 @@ static inline struct half_blocks codes_mxfp4(const uint8_t *const planes[], uint
     return look_up(int8_mxfp4_codes, codes_q4_0(planes, b, n));
 }
 
-static inline struct factors factors_mxfp4(const uint8_t *const planes[], uint64_t b, uint64_t n)
+/* Half of 2^(e - 127), subnormals included: the halves of E2M1 doubled. Behind the end of a row is
+ * its padding, or half of it, and times zero every e is zero. */
+static inline struct factors factors_mxfp4(const struct two_steps *two, uint64_t cols)
 {
-    /* Behind the end a number that is not subnormal, which would be slow. */
-    __m128i bytes = _mm_mask_loadu_epi8(_mm_set1_epi8(127), first_lanes(n), planes[1] + b);
-    __m512 e = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
-    /* Half of 2^(e - 127), subnormals included: the halves of E2M1 doubled. */
-    return with_offset(_mm512_scalef_ps(_mm512_set1_ps(0x1p-128f), e), 12);
+    int64_t first, second;
+    memcpy(&first, two->planes[0][1] + 8 * two->steps[0], sizeof(first));
+    memcpy(&second, two->planes[1][1] + 8 * two->steps[1], sizeof(second));
+    __m512i e = _mm512_cvtepu8_epi32(_mm_set_epi64x(second, first));
+    __m512i bits = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
+    __mmask16 subnormal = _mm512_cmplt_epu32_mask(e, _mm512_set1_epi32(2));
+    bits = _mm512_mask_sllv_epi32(bits, subnormal, _mm512_set1_epi32(1 << 21), e);
+    __m512 scales = _mm512_castsi512_ps(bits);
+    return factors_of(two, scales, scales);
 }
 
-#define NIBBLE_DOT(type, codes_type) \
-    float cpu_dot_##type##_avx512_vnni(const uint8_t *const planes[], const void *prepared, \
-                                       uint64_t cols) \
+#define NIBBLE_DOT(type, codes_type, minimum, ...) \
+    static inline void multiply_##type(const uint8_t *const planes[], struct int8_row x, \
+                                       uint64_t s, uint64_t cols, __m512 scales, int lane, \
+                                       __m512 sums[2]) \
     { \
-        struct int8_row x = int8_row_of(prepared, cols); \
-        __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()}; \
-        __m512 minimum = _mm512_setzero_ps(); \
-        uint64_t blocks = cols / 32; \
-        for (uint64_t b = 0; b < blocks; b += 16) { \
-            uint64_t n = blocks - b; \
-            struct factors factors = factors_##type(planes, b, n); \
-            __m512 scales = _mm512_mul_ps(factors.scales, _mm512_load_ps(x.scales + b)); \
-            minimum = _mm512_fmadd_ps(factors.minima, _mm512_load_ps(x.sums32 + b), minimum); \
-            if (n >= 16) { \
-                for (uint64_t i = 0; i < 16; i += 4) { \
-                    __m512i products = multiply_half_blocks(codes_##codes_type(planes, b + i, 4), \
-                                                            x.halves + 32 * (b + i)); \
-                    sums[i / 4 % 2] = add_four_blocks(products, scales, (int)i, sums[i / 4 % 2]); \
-                } \
-                continue; \
+        uint64_t first = 8 * s, n = cols / 32 - first; \
+        if (n >= 8) { \
+            for (int k = 0; k < 2; k++) { \
+                uint64_t b = first + 4 * (uint64_t)k; \
+                __m512i products = \
+                    multiply_half_blocks(codes_##codes_type(planes, b, 4), x.halves + 32 * b); \
+                sums[k] = add_four_blocks(products, scales, lane + 4 * k, sums[k]); \
             } \
-            for (uint64_t i = 0; i < n; i += 4) { \
-                __m512i products = multiply_half_blocks(codes_##codes_type(planes, b + i, n - i), \
-                                                        x.halves + 32 * (b + i)); \
-                sums[0] = add_four_blocks(products, scales, (int)i, sums[0]); \
-            } \
+            return; \
         } \
-        return _mm512_reduce_add_ps(_mm512_add_ps(minimum, _mm512_add_ps(sums[0], sums[1]))); \
-    }
+        for (uint64_t i = 0; i < n; i += 4) { \
+            __m512i products = multiply_half_blocks(codes_##codes_type(planes, first + i, n - i), \
+                                                    x.halves + 32 * (first + i)); \
+            sums[0] = add_four_blocks(products, scales, lane + (int)i, sums[0]); \
+        } \
+    } \
+    DOT_OF_STEPS(type, minimum, __VA_ARGS__)
 
-NIBBLE_DOT(q4_0, q4_0)
-NIBBLE_DOT(q4_1, q4_0)
-NIBBLE_DOT(q5_0, q5_0)
-NIBBLE_DOT(q5_1, q5_0)
-NIBBLE_DOT(iq4_nl, iq4_nl)
-NIBBLE_DOT(mxfp4, mxfp4)
+NIBBLE_DOT(q4_0, q4_0, -8, 128, 16)
+NIBBLE_DOT(q4_1, q4_0, 1, 128, 32)
+NIBBLE_DOT(q5_0, q5_0, -16, 128, 0)
+NIBBLE_DOT(q5_1, q5_0, 1, 128, 0)
+NIBBLE_DOT(iq4_nl, iq4_nl, -128, 128, 16)
+NIBBLE_DOT(mxfp4, mxfp4, -12, 128, 8)
 
-/* Two blocks of q8_0 from b on, one if the row ends with it. */
-static inline __m512i multiply_q8_0(const uint8_t *quants, uint64_t n, const int8_t *q)
+static inline struct factors factors_q8_0(const struct two_steps *two, uint64_t cols)
+{
+    return load_halves(two, 1, cols);
+}
+
+/* Two blocks of q8_0, one if the row ends with it. */
+static inline __m512i products_q8_0(const uint8_t *quants, uint64_t n, const int8_t *q)
 {
     __m512i signed_codes = _mm512_maskz_loadu_epi64(n >= 2 ? 0xFF : 0x0F, quants);
     return multiply_unsigned(_mm512_xor_si512(signed_codes, _mm512_set1_epi8(-128)), load_bytes(q));
 }
 
-float cpu_dot_q8_0_avx512_vnni(const uint8_t *const planes[], const void *prepared, uint64_t cols)
+static inline void multiply_q8_0(const uint8_t *const planes[], struct int8_row x, uint64_t s,
+                                 uint64_t cols, __m512 scales, int lane, __m512 sums[2])
 {
-    struct int8_row x = int8_row_of(prepared, cols);
-    __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    __m512 offsets = _mm512_setzero_ps();
-    uint64_t blocks = cols / 32;
-    for (uint64_t b = 0; b < blocks; b += 16) {
-        uint64_t n = blocks - b;
-        const uint8_t *quants = planes[0] + 32 * b;
-        const int8_t *q = x.q + 32 * b;
-        int8_prefetch_far(planes[1] + 2 * b, 64);
-        __m512 halves = load_halves(planes[1] + 2 * b, n);
-        __m512 scales = _mm512_mul_ps(halves, _mm512_load_ps(x.scales + b));
-        offsets = _mm512_fmadd_ps(halves, _mm512_load_ps(x.sums32 + b), offsets);
-        if (n >= 16) {
-            for (uint64_t i = 0; i < 16; i += 2) {
-                int8_prefetch_far(quants + 32 * i, 1024);
-                __m512i products = multiply_q8_0(quants + 32 * i, 2, q + 32 * i);
-                sums[i / 2 % 2] = add_two_blocks(products, scales, (int)i, sums[i / 2 % 2]);
-            }
-            continue;
+    const uint8_t *quants = planes[0] + STEP * s;
+    const int8_t *q = x.q + STEP * s;
+    uint64_t n = cols / 32 - 8 * s;
+    if (n >= 8) {
+        for (int i = 0; i < 8; i += 2) {
+            __m512i products = products_q8_0(quants + 32 * i, 2, q + 32 * i);
+            sums[i / 2 % 2] = add_two_blocks(products, scales, lane + i, sums[i / 2 % 2]);
         }
-        for (uint64_t i = 0; i < n; i += 2) {
-            __m512i products = multiply_q8_0(quants + 32 * i, n - i, q + 32 * i);
-            sums[0] = add_two_blocks(products, scales, (int)i, sums[0]);
-        }
+        return;
     }
-    return _mm512_reduce_add_ps(
-        _mm512_fnmadd_ps(offsets, _mm512_set1_ps(128), _mm512_add_ps(sums[0], sums[1])));
+    for (uint64_t i = 0; i < n; i += 2) {
+        __m512i products = products_q8_0(quants + 32 * i, n - i, q + 32 * i);
+        sums[0] = add_two_blocks(products, scales, lane + (int)i, sums[0]);
+    }
 }
+
+DOT_OF_STEPS(q8_0, -128, 256, 16)

@@ -1,7 +1,8 @@
 /* What the integer dot products of x86 share. Activations are int8 (cpu_int8_row.h); behind that
- * form they have the same numbers once more, `halves`, four blocks together: the first 16 of each
- * block, then the last 16 of each. So they meet the low and the high nibbles of 64 bytes of
- * weights.
+ * form they have the same numbers twice more: `halves`, four blocks together, the first 16 of each
+ * block, then the last 16 of each, so that they meet the low and the high nibbles of 64 bytes of
+ * weights; and `alternate`, eight blocks together, halves of blocks 0, 2, 4, 6 and then of 1, 3, 5,
+ * 7 (there in whole super-blocks only). `short_sums` are sums of q over 16 elements.
  */
 #pragma once
 
@@ -30,7 +31,11 @@
 
 #define X(NAME, name) \
     float cpu_dot_##name##_avx2(const uint8_t *const planes[], const void *x, uint64_t cols); \
-    float cpu_dot_##name##_avx512_vnni(const uint8_t *const planes[], const void *x, uint64_t cols);
+    float cpu_dot_##name##_avx512_vnni(const uint8_t *const planes[], const void *x, \
+                                       uint64_t cols); \
+    void cpu_dot_rows_##name##_avx512_vnni(const uint8_t *const planes[], \
+                                           const uint64_t strides[], uint64_t n, const void *x, \
+                                           uint64_t cols, float *y);
 INT8_TYPES(X)
 #undef X
 
@@ -49,14 +54,14 @@ static inline __m128i int8_load_16(const uint8_t *bytes)
 }
 
 /* Rows lie one behind another, so what is read next lies ahead, and is asked for: a type has up to
- * four planes, whose rows are too short for the processor to follow by itself. Measured on Zen 4
- * over 256 MiB: q4_k + 20 %, q6_k + 28 %, q8_0 (where the second-level cache serves better) + 45 %;
- * q4_0 and mxfp4 nothing. `ahead` may lie beyond the matrix, which does no harm. */
+ * four planes, whose rows are too short for the processor to follow by itself. `ahead` may lie
+ * beyond the matrix, which does no harm. */
 static inline void int8_prefetch(const uint8_t *bytes, uint64_t ahead)
 {
     _mm_prefetch((const char *)((uintptr_t)bytes + ahead), _MM_HINT_T0);
 }
 
+/* Into the second-level cache only. */
 static inline void int8_prefetch_far(const uint8_t *bytes, uint64_t ahead)
 {
     _mm_prefetch((const char *)((uintptr_t)bytes + ahead), _MM_HINT_T1);

@@ -4,8 +4,8 @@
 uint64_t cpu_int8_bytes_avx2(uint64_t cols)
 {
     uint64_t padded = int8_padded(cols);
-    return 2 * padded + (padded / 32 + padded / 16 + padded / 32) * sizeof(float) +
-           (padded / 16 + padded / 32) * sizeof(int32_t);
+    return 3 * padded + (padded / 32 + padded / 16 + padded / 32) * sizeof(float) +
+           (padded / 16 + padded / 32) * sizeof(int32_t) + padded / 16 * sizeof(int16_t);
 }
 
 static float largest_magnitude(const __m256 x[4])
@@ -35,9 +35,10 @@ static float nan_unless_finite(const __m256 x[4])
 
 /* Where the numbers of one block go. */
 struct block {
-    int8_t *q, *halves;
+    int8_t *q, *halves, *alternate;
     float *scale, *sums16, *sums32;
     int32_t *shifts16, *shifts32;
+    int16_t *short_sums;
 };
 
 static void prepare_block(const float *source, struct block to)
@@ -61,11 +62,15 @@ static void prepare_block(const float *source, struct block to)
     _mm256_store_si256((__m256i *)(void *)to.q, packed);
     _mm_store_si128((__m128i *)(void *)to.halves, _mm256_castsi256_si128(packed));
     _mm_store_si128((__m128i *)(void *)(to.halves + 64), _mm256_extracti128_si256(packed, 1));
+    _mm_store_si128((__m128i *)(void *)to.alternate, _mm256_castsi256_si128(packed));
+    _mm_store_si128((__m128i *)(void *)(to.alternate + 64), _mm256_extracti128_si256(packed, 1));
     __m256i sums =
         _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), packed), _mm256_set1_epi16(1));
     sums = _mm256_hadd_epi32(sums, sums);
     sums = _mm256_hadd_epi32(sums, sums);
     int32_t first = _mm256_extract_epi32(sums, 0), second = _mm256_extract_epi32(sums, 4);
+    to.short_sums[0] = (int16_t)first;
+    to.short_sums[1] = (int16_t)second;
     *to.scale = d;
     to.sums16[0] = d * (float)first;
     to.sums16[1] = d * (float)second;
@@ -80,6 +85,8 @@ void cpu_int8_prepare_avx2(const float *x, uint64_t cols, void *prepared)
     struct int8_row row = int8_row_of(prepared, cols);
     int8_t *q = prepared;
     int8_t *halves = (int8_t *)row.halves;
+    int8_t *alternate = (int8_t *)row.alternate;
+    int16_t *short_sums = (int16_t *)row.short_sums;
     float *scales = (float *)row.scales;
     float *sums16 = (float *)row.sums16;
     float *sums32 = (float *)row.sums32;
@@ -90,8 +97,17 @@ void cpu_int8_prepare_avx2(const float *x, uint64_t cols, void *prepared)
     memset(halves + 32 * last_four, 0, 32 * (padded - last_four));
     for (uint64_t b = 0; b < blocks; b++) {
         prepare_block(x + 32 * b,
-                      (struct block){q + 32 * b, halves + 128 * (b / 4) + 16 * (b % 4), scales + b,
-                                     sums16 + 2 * b, sums32 + b, shifts16 + 2 * b, shifts32 + b});
+                      (struct block){
+                          .q = q + 32 * b,
+                          .halves = halves + 128 * (b / 4) + 16 * (b % 4),
+                          .alternate = alternate + 256 * (b / 8) + 128 * (b % 2) + 16 * (b % 8 / 2),
+                          .scale = scales + b,
+                          .sums16 = sums16 + 2 * b,
+                          .sums32 = sums32 + b,
+                          .shifts16 = shifts16 + 2 * b,
+                          .shifts32 = shifts32 + b,
+                          .short_sums = short_sums + 2 * b,
+                      });
     }
     memset(q + 32 * blocks, 0, 32 * (padded - blocks));
     memset(scales + blocks, 0, (padded - blocks) * sizeof(float));
@@ -99,4 +115,5 @@ void cpu_int8_prepare_avx2(const float *x, uint64_t cols, void *prepared)
     memset(sums32 + blocks, 0, (padded - blocks) * sizeof(float));
     memset(shifts16 + 2 * blocks, 0, 2 * (padded - blocks) * sizeof(int32_t));
     memset(shifts32 + blocks, 0, (padded - blocks) * sizeof(int32_t));
+    memset(short_sums + 2 * blocks, 0, 2 * (padded - blocks) * sizeof(int16_t));
 }

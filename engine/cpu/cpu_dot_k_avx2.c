@@ -51,13 +51,20 @@ static inline __m256i multiply_groups(__m256i codes, const int8_t *x, __m256i sc
     return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, load_bytes(x)), spread);
 }
 
-/* Sum of integer * float over 16 groups, in eight lanes. */
-static inline __m256 sum_groups(__m128i bytes, const float *sums16)
+/* Sums of 16 signed bytes times sums of activations, one for each block: exact. */
+static inline __m256 sum_groups(__m128i bytes, const int16_t *short_sums)
 {
-    __m256 first = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
-    __m256 second = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
-    return _mm256_fmadd_ps(second, _mm256_loadu_ps(sums16 + 8),
-                           _mm256_mul_ps(first, _mm256_loadu_ps(sums16)));
+    const __m256i sums = _mm256_loadu_si256((const __m256i *)(const void *)short_sums);
+    return _mm256_cvtepi32_ps(_mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), sums));
+}
+
+/* Asks for what lies 32 super-blocks ahead in a plane of which one has so many bytes; planes with
+ * fewer than a cache line are better left to the processor (cpu_dot_avx512_vnni.h). */
+static inline void prefetch_plane(const uint8_t *plane, uint64_t s, uint64_t bytes)
+{
+    for (uint64_t i = 0; i < bytes; i += 64) {
+        int8_prefetch(plane + s * bytes + i, 32 * bytes);
+    }
 }
 
 /* d times the scales of a super-block's activations. */
@@ -74,14 +81,15 @@ float cpu_dot_q2_k_avx2(const uint8_t *const planes[], const void *prepared, uin
     const __m128i mask = _mm_set1_epi8(15);
     __m256 even = _mm256_setzero_ps(), odd = even, minimum = even;
     for (uint64_t s = 0; s < cols / 256; s++) {
+        prefetch_plane(planes[0], s, 64);
         _Alignas(32) float factors[8];
         __m256 x_scales = scale_blocks(planes[2] + 4 * s, x.scales + 8 * s);
         _mm256_store_ps(factors, _mm256_mul_ps(x_scales, inverse_places));
         __m128i bytes = int8_load_16(planes[1] + 16 * s);
         __m256i scales = widen_scales(_mm_and_si128(bytes, mask));
         __m128i minima = _mm_and_si128(_mm_srli_epi16(bytes, 4), mask);
-        __m256 dmin = _mm256_set1_ps(int8_half(planes[2] + 4 * s + 2));
-        minimum = _mm256_fmadd_ps(sum_groups(minima, x.sums16 + 16 * s), dmin, minimum);
+        __m256 dmin = scale_blocks(planes[2] + 4 * s + 2, x.scales + 8 * s);
+        minimum = _mm256_fmadd_ps(sum_groups(minima, x.short_sums + 16 * s), dmin, minimum);
         for (int b = 0; b < 8; b += 2) {
             const int8_t *q = x.q + 256 * s + 32 * b;
             __m256i first = codes_q2_k(planes[0] + 64 * s, b);
@@ -99,12 +107,13 @@ float cpu_dot_q3_k_avx2(const uint8_t *const planes[], const void *prepared, uin
     struct int8_row x = int8_row_of(prepared, cols);
     __m256 even = _mm256_setzero_ps(), odd = even, offsets = even;
     for (uint64_t s = 0; s < cols / 256; s++) {
+        prefetch_plane(planes[0], s, 64);
         _Alignas(32) float factors[8];
-        _mm256_store_ps(factors, scale_blocks(planes[3] + 2 * s, x.scales + 8 * s));
+        __m256 d = scale_blocks(planes[3] + 2 * s, x.scales + 8 * s);
+        _mm256_store_ps(factors, d);
         __m128i bytes = int8_unpack_q3_k(planes[2] + 12 * s);
         __m256i scales = widen_scales(bytes);
-        __m256 d = _mm256_set1_ps(int8_half(planes[3] + 2 * s));
-        offsets = _mm256_fmadd_ps(sum_groups(bytes, x.sums16 + 16 * s), d, offsets);
+        offsets = _mm256_fmadd_ps(sum_groups(bytes, x.short_sums + 16 * s), d, offsets);
         __m256i high = load_bytes(planes[1] + 32 * s);
         for (int b = 0; b < 8; b += 2) {
             const int8_t *q = x.q + 256 * s + 32 * b;
@@ -131,6 +140,7 @@ static inline float dot_groups_of_32(const uint8_t *nibbles, const uint8_t *high
     __m256 even = _mm256_setzero_ps(), odd = even, minimum = even;
     for (uint64_t s = 0; s < cols / 256; s++) {
         const uint8_t *field = fields + 16 * s;
+        prefetch_plane(nibbles, s, 128);
         __m128i integers = int8_unpack_k(field);
         __m256 scales = bytes_to_floats(integers, int8_half(field));
         __m256 minima = bytes_to_floats(_mm_srli_si128(integers, 8), int8_half(field + 2));
@@ -170,12 +180,14 @@ float cpu_dot_q6_k_avx2(const uint8_t *const planes[], const void *prepared, uin
     struct int8_row x = int8_row_of(prepared, cols);
     __m256 even = _mm256_setzero_ps(), odd = even, offsets = even;
     for (uint64_t s = 0; s < cols / 256; s++) {
+        prefetch_plane(planes[0], s, 128);
+        prefetch_plane(planes[1], s, 64);
         _Alignas(32) float factors[8];
-        _mm256_store_ps(factors, scale_blocks(planes[3] + 2 * s, x.scales + 8 * s));
+        __m256 d = scale_blocks(planes[3] + 2 * s, x.scales + 8 * s);
+        _mm256_store_ps(factors, d);
         __m128i bytes = int8_load_16(planes[2] + 16 * s);
         __m256i scales = widen_scales(bytes);
-        __m256 d = _mm256_set1_ps(int8_half(planes[3] + 2 * s));
-        offsets = _mm256_fmadd_ps(sum_groups(bytes, x.sums16 + 16 * s), d, offsets);
+        offsets = _mm256_fmadd_ps(sum_groups(bytes, x.short_sums + 16 * s), d, offsets);
         for (int b = 0; b < 8; b += 2) {
             const int8_t *q = x.q + 256 * s + 32 * b;
             __m256i first = codes_q6_k(planes[0] + 128 * s, planes[1] + 64 * s, b);

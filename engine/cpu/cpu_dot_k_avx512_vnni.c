@@ -31,197 +31,260 @@ static inline __m512i and_halves(__m512i bytes, int lower, int upper)
         bytes, set_halves((int64_t)(each * (unsigned)lower), (int64_t)(each * (unsigned)upper)));
 }
 
-/* Factors of groups of 16 from those of blocks of 32. */
-static inline __m512 spread_twice(__m256 factors)
+/* ---- q4_k and q5_k: groups 2 p and 2 p + 1 are the nibbles of 32 bytes ---- */
+
+/* The 128 bytes of nibbles of a super-block, where `alternate` has the activations: the first, and
+ * the second, 16 bytes of groups 0, 2, 4, 6 (low nibbles) and 1, 3, 5, 7 (high ones). */
+static inline struct half_blocks load_nibbles(const uint8_t *bytes)
 {
-    const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-    return _mm512_permutexvar_ps(twice, _mm512_castps256_ps512(factors));
+    __m512i lower = load_bytes(bytes), upper = load_bytes(bytes + 64);
+    return (struct half_blocks){_mm512_shuffle_i64x2(lower, upper, 0x88),
+                                _mm512_shuffle_i64x2(lower, upper, 0xDD)};
 }
 
-/* Super-block s with 16 signed scales, whose codes are all too large by a constant: the factors of
- * its groups. Adds to `offsets` what the constant is to be multiplied with. */
-static inline __m512 scale_groups_of_16(__m128i bytes, float d, struct int8_row x, uint64_t s,
-                                        __m512 *offsets)
+static inline __m512i multiply_halves(__m512i first, __m512i second, const int8_t *x)
 {
-    __m512 scales = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
-    __m512 sums = _mm512_mul_ps(scales, _mm512_load_ps(x.sums16 + 16 * s));
-    *offsets = _mm512_fmadd_ps(sums, _mm512_set1_ps(d), *offsets);
-    __m256 x_scales = _mm256_mul_ps(_mm256_load_ps(x.scales + 8 * s), _mm256_set1_ps(d));
-    return _mm512_mul_ps(scales, spread_twice(x_scales));
+    return _mm512_dpbusd_epi32(multiply_unsigned(first, load_bytes(x)), second, load_bytes(x + 64));
 }
 
-/* Super-block s of q4_k or q5_k: the factors of its groups, divided by `places`, in the lower half;
- * minima times sums of activations in the upper one. */
-static inline __m512 scale_groups_of_32(const uint8_t *field, struct int8_row x, uint64_t s,
-                                        __m256 inverse_places)
+/* Adds sums * factors of groups 0, 2, 4, 6 or, if odd, 1, 3, 5, 7. */
+static inline __m512 add_alternate(__m512i sums, __m512 factors, int first, __m512 to)
 {
-    __m512 integers = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(int8_unpack_k(field)));
-    __m512 d_and_dmin = _mm512_castps128_ps512(_mm_cvtph_ps(int8_load_16(field)));
-    __m512 scales =
-        _mm512_mul_ps(integers, _mm512_permutexvar_ps(set_halves(0, 0x100000001), d_and_dmin));
-    __m256 x_scales = _mm256_mul_ps(_mm256_load_ps(x.scales + 8 * s), inverse_places);
-    __m512 x_both =
-        _mm512_insertf32x8(_mm512_castps256_ps512(x_scales), _mm256_load_ps(x.sums32 + 8 * s), 1);
-    return _mm512_mul_ps(scales, x_both);
+    __m512i index =
+        _mm512_add_epi32(_mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6),
+                         _mm512_set1_epi32(first));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_permutexvar_ps(index, factors), to);
 }
 
-/* Asks for the 128 bytes of quants of super-block s + 16. */
-static inline void prefetch_quants(const uint8_t *const planes[], uint64_t s)
+/* The fields of 16 bytes are in this plane. */
+static inline struct factors factors_of_32(const struct two_steps *two, uint32_t plane)
 {
-    int8_prefetch(planes[0] + 128 * s, 2048);
-    int8_prefetch(planes[0] + 128 * s + 64, 2048);
+    const uint8_t *field_0 = two->planes[0][plane] + 16 * two->steps[0];
+    const uint8_t *field_1 = two->planes[1][plane] + 16 * two->steps[1];
+    __m128i first = int8_unpack_k(field_0), second = int8_unpack_k(field_1);
+    __m512 halves = load_two_halves(field_0, field_1);
+    __m512 d = spread_halves(halves, 0), dmin = spread_halves(halves, 1);
+    __m512 scales = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_unpacklo_epi64(first, second)));
+    __m512 minima = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_unpackhi_epi64(first, second)));
+    return (struct factors){_mm512_mul_ps(_mm512_mul_ps(scales, d), two->x_scales),
+                            _mm512_mul_ps(_mm512_mul_ps(minima, dmin), two->x_sums)};
 }
 
-/* The same for a plane with less: once for all super-blocks of a cache line. */
-static inline void prefetch_plane(const uint8_t *plane, uint64_t s, uint64_t bytes)
+/* Factors of odd groups are divided by 16, for their codes are that too large. */
+static inline struct factors factors_q4_k(const struct two_steps *two, uint64_t cols)
 {
-    if (s % (64 / bytes) == 0) {
-        int8_prefetch(plane + bytes * s, 16 * bytes);
+    struct factors factors = factors_of_32(two, 1);
+    factors.scales =
+        _mm512_mask_mul_ps(factors.scales, 0xAAAA, factors.scales, _mm512_set1_ps(0x1p-4f));
+    return factors;
+}
+
+/* High nibbles stay at their places in the bytes. */
+static inline void multiply_q4_k(const uint8_t *const planes[], struct int8_row x, uint64_t s,
+                                 uint64_t cols, __m512 scales, int lane, __m512 sums[2])
+{
+    const __m512i low = _mm512_set1_epi8(15), high = _mm512_set1_epi8(-16);
+    const int8_t *q = x.alternate + STEP * s;
+    struct half_blocks bytes = load_nibbles(planes[0] + 128 * s);
+    __m512i even =
+        multiply_halves(_mm512_and_si512(bytes.first, low), _mm512_and_si512(bytes.second, low), q);
+    __m512i odd = multiply_halves(_mm512_and_si512(bytes.first, high),
+                                  _mm512_and_si512(bytes.second, high), q + 128);
+    sums[0] = add_alternate(even, scales, lane, sums[0]);
+    sums[1] = add_alternate(odd, scales, lane + 1, sums[1]);
+}
+
+DOT_OF_STEPS(q4_k, -1, 128, 16)
+
+/* Bit 2 k + odd of every byte of quarter k to bit 4, where the others are to be masked. */
+static inline __m512i move_high_bits(__m512i bytes, int odd)
+{
+    const __m512i even_turns = _mm512_setr_epi64(60, 60, 62, 62, 0, 0, 2, 2);
+    const __m512i odd_turns = _mm512_setr_epi64(61, 61, 63, 63, 1, 1, 3, 3);
+    return _mm512_rorv_epi64(bytes, odd ? odd_turns : even_turns);
+}
+
+/* Codes of q5_k of the even groups or the odd ones. */
+static inline struct half_blocks codes_q5_k(struct half_blocks bytes, struct half_blocks high,
+                                            int odd)
+{
+    struct half_blocks nibbles = bytes;
+    if (odd) {
+        nibbles.first = _mm512_srli_epi16(bytes.first, 4);
+        nibbles.second = _mm512_srli_epi16(bytes.second, 4);
+    }
+    const __m512i mask = _mm512_set1_epi8(15);
+    return (struct half_blocks){
+        or_masked(_mm512_and_si512(nibbles.first, mask), move_high_bits(high.first, odd), 16),
+        or_masked(_mm512_and_si512(nibbles.second, mask), move_high_bits(high.second, odd), 16)};
+}
+
+static inline struct factors factors_q5_k(const struct two_steps *two, uint64_t cols)
+{
+    return factors_of_32(two, 2);
+}
+
+static inline void multiply_q5_k(const uint8_t *const planes[], struct int8_row x, uint64_t s,
+                                 uint64_t cols, __m512 scales, int lane, __m512 sums[2])
+{
+    struct half_blocks bytes = load_nibbles(planes[0] + 128 * s);
+    const uint8_t *bits = planes[1] + 32 * s;
+    struct half_blocks high = {_mm512_broadcast_i32x4(int8_load_16(bits)),
+                               _mm512_broadcast_i32x4(int8_load_16(bits + 16))};
+    for (int odd = 0; odd < 2; odd++) {
+        struct half_blocks codes = codes_q5_k(bytes, high, odd);
+        __m512i products =
+            multiply_halves(codes.first, codes.second, x.alternate + STEP * s + 128 * odd);
+        sums[odd] = add_alternate(products, scales, lane + odd, sums[odd]);
     }
 }
 
-/* The sum of all lanes, less those of the upper half of `minimum`. */
-static inline float subtract_upper(__m512 sums, __m512 minimum)
+DOT_OF_STEPS(q5_k, -1, 128, 0)
+
+/* ---- groups of 16: q2_k, q3_k, q6_k ---- */
+
+/* Sums of two vectors of products, which fit into 16 bits, times the scales of their groups. `half`
+ * says which: groups 0..7 or 8..15. A quarter of the result has four lanes: twice a group of the
+ * first vector, twice one of the second. */
+static inline __m512i scale_products(__m512i first, __m512i second, __m512i scales, int half)
 {
-    __m512 upper = _mm512_zextps256_ps512(_mm512_extractf32x8_ps(minimum, 1));
-    return _mm512_reduce_add_ps(_mm512_sub_ps(sums, upper));
+    const __m512i index = _mm512_setr_epi64(
+        0, 0x0004000400040004, 0x0001000100010001, 0x0005000500050005, 0x0002000200020002,
+        0x0006000600060006, 0x0003000300030003, 0x0007000700070007);
+    __m512i spread = _mm512_permutexvar_epi16(
+        _mm512_add_epi16(index, _mm512_set1_epi16((short)(8 * half))), scales);
+    return _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_packs_epi32(first, second), spread);
 }
 
-/* Codes stay at their places in the bytes, so they are 1, 4, 16 or 64 times too large. */
-float cpu_dot_q2_k_avx512_vnni(const uint8_t *const planes[], const void *prepared, uint64_t cols)
+/* A super-block: products of its four vectors of codes, times signed scales of groups and factors
+ * of blocks. */
+static inline void add_groups_of_16(const __m512i codes[4], const int8_t *q, __m128i bytes,
+                                    __m512 factors, int lane, __m512 sums[2])
 {
-    struct int8_row x = int8_row_of(prepared, cols);
-    const __m256 inverse_places =
-        _mm256_setr_ps(1, 0x1p-2f, 0x1p-4f, 0x1p-6f, 1, 0x1p-2f, 0x1p-4f, 0x1p-6f);
-    __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    __m512 minimum = _mm512_setzero_ps();
-    for (uint64_t s = 0; s < cols / 256; s++) {
-        const uint8_t *halves = planes[2] + 4 * s;
-        __m512i bytes = _mm512_cvtepu8_epi32(int8_load_16(planes[1] + 16 * s));
-        __m512 minima = _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4));
-        minima = _mm512_mul_ps(minima, _mm512_load_ps(x.sums16 + 16 * s));
-        minimum = _mm512_fmadd_ps(minima, _mm512_set1_ps(int8_half(halves + 2)), minimum);
-        __m256 d = _mm256_mul_ps(_mm256_set1_ps(int8_half(halves)), inverse_places);
-        __m512 factors = spread_twice(_mm256_mul_ps(_mm256_load_ps(x.scales + 8 * s), d));
-        __m512i scales = _mm512_and_si512(bytes, _mm512_set1_epi32(15));
-        factors = _mm512_mul_ps(factors, _mm512_cvtepi32_ps(scales));
-        for (int v = 0; v < 4; v++) {
-            __m512i codes = load_twice(planes[0] + 64 * s + 32 * (v / 2));
-            codes = v % 2 ? and_halves(codes, 0x30, 0xC0) : and_halves(codes, 0x03, 0x0C);
-            __m512i products = multiply_unsigned(codes, load_bytes(x.q + 256 * s + 64 * v));
-            sums[v % 2] = add_four_blocks(products, factors, 4 * v, sums[v % 2]);
-        }
+    const __m512i blocks = _mm512_setr_epi32(0, 0, 2, 2, 0, 0, 2, 2, 1, 1, 3, 3, 1, 1, 3, 3);
+    __m512i scales = _mm512_castsi256_si512(_mm256_cvtepi8_epi16(bytes));
+    for (int half = 0; half < 2; half++) {
+        __m512i first = multiply_unsigned(codes[2 * half], load_bytes(q + 128 * half));
+        __m512i second = multiply_unsigned(codes[2 * half + 1], load_bytes(q + 128 * half + 64));
+        __m512 products = _mm512_cvtepi32_ps(scale_products(first, second, scales, half));
+        __m512i index = _mm512_add_epi32(blocks, _mm512_set1_epi32(lane + 4 * half));
+        sums[half] = _mm512_fmadd_ps(products, _mm512_permutexvar_ps(index, factors), sums[half]);
     }
-    return _mm512_reduce_add_ps(_mm512_sub_ps(_mm512_add_ps(sums[0], sums[1]), minimum));
 }
 
-float cpu_dot_q3_k_avx512_vnni(const uint8_t *const planes[], const void *prepared, uint64_t cols)
+/* Sums of signed bytes, one for each group, times sums of activations: exact, one for each block.
+ */
+static inline __m512 sum_groups(__m128i first, __m128i second, __m512i x_shorts)
 {
-    struct int8_row x = int8_row_of(prepared, cols);
-    __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    __m512 offsets = _mm512_setzero_ps();
-    for (uint64_t s = 0; s < cols / 256; s++) {
-        __m512 factors = scale_groups_of_16(int8_unpack_q3_k(planes[2] + 12 * s),
-                                            int8_half(planes[3] + 2 * s), x, s, &offsets);
-        __m512i high = load_twice(planes[1] + 32 * s);
-        for (int v = 0; v < 4; v++) {
-            int place = 4 * (v % 2);
-            __m512i pairs = load_twice(planes[0] + 64 * s + 32 * (v / 2));
-            pairs = and_halves(move_bits(pairs, place, place + 2, 0), 3, 3);
-            __m512i codes = or_masked(pairs, move_bits(high, 2 * v, 2 * v + 1, 2), 4);
-            __m512i products = multiply_unsigned(codes, load_bytes(x.q + 256 * s + 64 * v));
-            sums[v % 2] = add_four_blocks(products, factors, 4 * v, sums[v % 2]);
-        }
-    }
-    return _mm512_reduce_add_ps(
-        _mm512_fnmadd_ps(offsets, _mm512_set1_ps(4), _mm512_add_ps(sums[0], sums[1])));
+    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
+    return _mm512_cvtepi32_ps(_mm512_madd_epi16(_mm512_cvtepi8_epi16(both), x_shorts));
 }
 
-/* High nibbles stay at their places in the bytes, so they are 16 times too large. */
-float cpu_dot_q4_k_avx512_vnni(const uint8_t *const planes[], const void *prepared, uint64_t cols)
+static inline struct factors factors_q2_k(const struct two_steps *two, uint64_t cols)
 {
-    struct int8_row x = int8_row_of(prepared, cols);
-    const __m256 inverse_places = _mm256_setr_ps(1, 0x1p-4f, 1, 0x1p-4f, 1, 0x1p-4f, 1, 0x1p-4f);
-    __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    __m512 minimum = _mm512_setzero_ps();
-    for (uint64_t s = 0; s < cols / 256; s++) {
-        prefetch_quants(planes, s);
-        prefetch_plane(planes[1], s, 16);
-        __m512 factors = scale_groups_of_32(planes[1] + 16 * s, x, s, inverse_places);
-        minimum = _mm512_add_ps(factors, minimum);
-        for (int v = 0; v < 4; v++) {
-            __m512i codes = and_halves(load_twice(planes[0] + 128 * s + 32 * v), 0x0F, 0xF0);
-            __m512i products = multiply_unsigned(codes, load_bytes(x.q + 256 * s + 64 * v));
-            sums[v % 2] = add_two_blocks(products, factors, 2 * v, sums[v % 2]);
-        }
-    }
-    return subtract_upper(_mm512_add_ps(sums[0], sums[1]), minimum);
+    const __m128i mask = _mm_set1_epi8(15);
+    const uint8_t *first = two->planes[0][1] + 16 * two->steps[0];
+    const uint8_t *second = two->planes[1][1] + 16 * two->steps[1];
+    __m512 halves = load_two_halves(two->planes[0][2] + 4 * two->steps[0],
+                                    two->planes[1][2] + 4 * two->steps[1]);
+    __m512 d = _mm512_mul_ps(spread_halves(halves, 0), two->x_scales);
+    __m512 dmin = _mm512_mul_ps(spread_halves(halves, 1), two->x_scales);
+    __m512 minima =
+        sum_groups(_mm_and_si128(_mm_srli_epi16(int8_load_16(first), 4), mask),
+                   _mm_and_si128(_mm_srli_epi16(int8_load_16(second), 4), mask), two->x_shorts);
+    return (struct factors){_mm512_mask_mul_ps(d, 0xAAAA, d, _mm512_set1_ps(0x1p-2f)),
+                            _mm512_mul_ps(minima, dmin)};
 }
 
-float cpu_dot_q5_k_avx512_vnni(const uint8_t *const planes[], const void *prepared, uint64_t cols)
+/* Codes of odd blocks stay two bits higher in the bytes, so they are 4 times too large. */
+static inline void multiply_q2_k(const uint8_t *const planes[], struct int8_row x, uint64_t s,
+                                 uint64_t cols, __m512 factors, int lane, __m512 sums[2])
 {
-    struct int8_row x = int8_row_of(prepared, cols);
-    __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    __m512 minimum = _mm512_setzero_ps();
-    for (uint64_t s = 0; s < cols / 256; s++) {
-        prefetch_quants(planes, s);
-        prefetch_plane(planes[1], s, 32);
-        prefetch_plane(planes[2], s, 16);
-        __m512 factors = scale_groups_of_32(planes[2] + 16 * s, x, s, _mm256_set1_ps(1));
-        minimum = _mm512_add_ps(factors, minimum);
-        __m512i high = load_twice(planes[1] + 32 * s);
-        for (int v = 0; v < 4; v++) {
-            __m512i nibbles = move_bits(load_twice(planes[0] + 128 * s + 32 * v), 0, 4, 0);
-            __m512i codes =
-                or_masked(and_halves(nibbles, 15, 15), move_bits(high, 2 * v, 2 * v + 1, 4), 16);
-            __m512i products = multiply_unsigned(codes, load_bytes(x.q + 256 * s + 64 * v));
-            sums[v % 2] = add_two_blocks(products, factors, 2 * v, sums[v % 2]);
-        }
+    __m512i codes[4];
+    for (int half = 0; half < 2; half++) {
+        __m512i pairs = load_twice(planes[0] + 64 * s + 32 * half);
+        codes[2 * half] = and_halves(pairs, 0x03, 0x0C);
+        codes[2 * half + 1] = and_halves(_mm512_srli_epi16(pairs, 4), 0x03, 0x0C);
     }
-    return subtract_upper(_mm512_add_ps(sums[0], sums[1]), minimum);
+    __m128i scales = _mm_and_si128(int8_load_16(planes[1] + 16 * s), _mm_set1_epi8(15));
+    add_groups_of_16(codes, x.q + STEP * s, scales, factors, lane, sums);
 }
 
-float cpu_dot_q6_k_avx512_vnni(const uint8_t *const planes[], const void *prepared, uint64_t cols)
+DOT_OF_STEPS(q2_k, -1, 64, 0)
+
+static inline struct factors factors_q3_k(const struct two_steps *two, uint64_t cols)
 {
-    struct int8_row x = int8_row_of(prepared, cols);
-    __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    __m512 offsets = _mm512_setzero_ps();
-    for (uint64_t s = 0; s < cols / 256; s++) {
-        prefetch_quants(planes, s);
-        prefetch_plane(planes[1], s, 64);
-        prefetch_plane(planes[2], s, 16);
-        __m512 factors = scale_groups_of_16(int8_load_16(planes[2] + 16 * s),
-                                            int8_half(planes[3] + 2 * s), x, s, &offsets);
-        for (int v = 0; v < 4; v++) {
-            int place = 4 * (v % 2);
-            __m512i low = load_bytes(planes[0] + 128 * s + 64 * (v / 2));
-            low = and_halves(_mm512_srli_epi16(low, (unsigned)place), 15, 15);
-            __m512i high = load_twice(planes[1] + 64 * s + 32 * (v / 2));
-            __m512i codes = or_masked(low, move_bits(high, place, place + 2, 4), 0x30);
-            __m512i products = multiply_unsigned(codes, load_bytes(x.q + 256 * s + 64 * v));
-            sums[v % 2] = add_four_blocks(products, factors, 4 * v, sums[v % 2]);
-        }
-    }
-    return _mm512_reduce_add_ps(
-        _mm512_fnmadd_ps(offsets, _mm512_set1_ps(32), _mm512_add_ps(sums[0], sums[1])));
+    __m512 d = load_half_of_each(two->planes[0][3] + 2 * two->steps[0],
+                                 two->planes[1][3] + 2 * two->steps[1]);
+    __m512 scales = _mm512_mul_ps(d, two->x_scales);
+    __m512 sums =
+        sum_groups(int8_unpack_q3_k(two->planes[0][2] + 12 * two->steps[0]),
+                   int8_unpack_q3_k(two->planes[1][2] + 12 * two->steps[1]), two->x_shorts);
+    return (struct factors){scales, _mm512_mul_ps(sums, scales)};
 }
 
-float cpu_dot_iq4_xs_avx512_vnni(const uint8_t *const planes[], const void *prepared, uint64_t cols)
+static inline void multiply_q3_k(const uint8_t *const planes[], struct int8_row x, uint64_t s,
+                                 uint64_t cols, __m512 factors, int lane, __m512 sums[2])
 {
-    struct int8_row x = int8_row_of(prepared, cols);
-    __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    __m256 offsets = _mm256_setzero_ps();
-    for (uint64_t s = 0; s < cols / 256; s++) {
-        __m256 scales = int8_unpack_iq4_xs(planes[1] + 8 * s);
-        offsets = _mm256_fmadd_ps(scales, _mm256_load_ps(x.sums32 + 8 * s), offsets);
-        scales = _mm256_mul_ps(scales, _mm256_load_ps(x.scales + 8 * s));
-        for (int k = 0; k < 2; k++) {
-            struct half_blocks codes =
-                look_up(int8_iq4_codes, split_nibbles(load_bytes(planes[0] + 128 * s + 64 * k)));
-            sums[k] = add_four_blocks(multiply_half_blocks(codes, x.halves + 256 * s + 128 * k),
-                                      _mm512_castps256_ps512(scales), 4 * k, sums[k]);
-        }
+    __m512i codes[4], high = load_twice(planes[1] + 32 * s);
+    for (int v = 0; v < 4; v++) {
+        int place = 4 * (v % 2);
+        __m512i pairs = load_twice(planes[0] + 64 * s + 32 * (v / 2));
+        pairs = and_halves(move_bits(pairs, place, place + 2, 0), 3, 3);
+        codes[v] = or_masked(pairs, move_bits(high, 2 * v, 2 * v + 1, 2), 4);
     }
-    return _mm512_reduce_add_ps(_mm512_fnmadd_ps(
-        _mm512_zextps256_ps512(offsets), _mm512_set1_ps(128), _mm512_add_ps(sums[0], sums[1])));
+    add_groups_of_16(codes, x.q + STEP * s, int8_unpack_q3_k(planes[2] + 12 * s), factors, lane,
+                     sums);
 }
+
+DOT_OF_STEPS(q3_k, -4, 64, 0)
+
+static inline struct factors factors_q6_k(const struct two_steps *two, uint64_t cols)
+{
+    __m512 d = load_half_of_each(two->planes[0][3] + 2 * two->steps[0],
+                                 two->planes[1][3] + 2 * two->steps[1]);
+    __m512 scales = _mm512_mul_ps(d, two->x_scales);
+    __m512 sums = sum_groups(int8_load_16(two->planes[0][2] + 16 * two->steps[0]),
+                             int8_load_16(two->planes[1][2] + 16 * two->steps[1]), two->x_shorts);
+    return (struct factors){scales, _mm512_mul_ps(sums, scales)};
+}
+
+static inline void multiply_q6_k(const uint8_t *const planes[], struct int8_row x, uint64_t s,
+                                 uint64_t cols, __m512 factors, int lane, __m512 sums[2])
+{
+    __m512i codes[4];
+    for (int half = 0; half < 2; half++) {
+        __m512i low = load_bytes(planes[0] + 128 * s + 64 * half);
+        __m512i high = load_twice(planes[1] + 64 * s + 32 * half);
+        codes[2 * half] = or_masked(and_halves(low, 15, 15), move_bits(high, 0, 2, 4), 0x30);
+        low = _mm512_srli_epi16(low, 4);
+        codes[2 * half + 1] = or_masked(and_halves(low, 15, 15), move_bits(high, 4, 6, 4), 0x30);
+    }
+    add_groups_of_16(codes, x.q + STEP * s, int8_load_16(planes[2] + 16 * s), factors, lane, sums);
+}
+
+DOT_OF_STEPS(q6_k, -32, 128, 64)
+
+/* ---- iq4_xs ---- */
+
+static inline struct factors factors_iq4_xs(const struct two_steps *two, uint64_t cols)
+{
+    __m256 first = int8_unpack_iq4_xs(two->planes[0][1] + 8 * two->steps[0]);
+    __m256 second = int8_unpack_iq4_xs(two->planes[1][1] + 8 * two->steps[1]);
+    __m512 scales = _mm512_insertf32x8(_mm512_castps256_ps512(first), second, 1);
+    return (struct factors){_mm512_mul_ps(scales, two->x_scales),
+                            _mm512_mul_ps(scales, two->x_sums)};
+}
+
+static inline void multiply_iq4_xs(const uint8_t *const planes[], struct int8_row x, uint64_t s,
+                                   uint64_t cols, __m512 factors, int lane, __m512 sums[2])
+{
+    for (int k = 0; k < 2; k++) {
+        struct half_blocks codes =
+            look_up(int8_iq4_codes, split_nibbles(load_bytes(planes[0] + 128 * s + 64 * k)));
+        __m512i products = multiply_half_blocks(codes, x.halves + STEP * s + 128 * k);
+        sums[k] = add_four_blocks(products, factors, lane + 4 * k, sums[k]);
+    }
+}
+
+DOT_OF_STEPS(iq4_xs, -128, 128, 8)

@@ -55,7 +55,7 @@ const struct cpu_level cpu_level_neon = {
              [CPU_DTYPE_F16] = {.dot = dot_f16},
              [CPU_DTYPE_BF16] = {.dot = dot_bf16},
 #define X(NAME, name, ...) \
-    [CPU_DTYPE_##NAME] = {cpu_int8_bytes_neon, cpu_int8_prepare_neon, dot_##name},
+    [CPU_DTYPE_##NAME] = {cpu_int8_bytes_neon, cpu_int8_prepare_neon, dot_##name, NULL},
              TILE_TYPES(X)
 #undef X
     },

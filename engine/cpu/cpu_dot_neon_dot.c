@@ -24,7 +24,7 @@ const struct cpu_level cpu_level_neon_dot = {
     .dots =
         {
 #define X(NAME, name, ...) \
-    [CPU_DTYPE_##NAME] = {cpu_int8_bytes_neon, cpu_int8_prepare_neon, dot_##name},
+    [CPU_DTYPE_##NAME] = {cpu_int8_bytes_neon, cpu_int8_prepare_neon, dot_##name, NULL},
             TILE_TYPES(X)
 #undef X
         },

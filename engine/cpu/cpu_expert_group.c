@@ -1,4 +1,4 @@
-/* A stable counting sort of the (token, slot) pairs by expert. */
+/* A stable counting sort of the (token, slot) pairs by expert, and its tiles. */
 #include "engine/cpu/cpu_internal.h"
 
 void cpu_expert_group(const struct cpu_run *run, const struct op *op)
@@ -24,6 +24,7 @@ void cpu_expert_group(const struct cpu_run *run, const struct op *op)
     for (uint32_t pair = 0; pair < n_pairs; pair++) {
         pairs[next[ids[pair]]++] = pair;
     }
+    op_expert_cut(offsets, args->n_experts, args->tile_pairs, cpu_pointer(args->tiles));
 }
 
 uint64_t cpu_expert_group_scratch(const struct cpu_level *level, const struct op *op)

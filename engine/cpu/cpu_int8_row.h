@@ -22,7 +22,9 @@ struct int8_row {
     const int8_t *q;
     const float *scales, *sums16, *sums32;
     const int32_t *shifts16, *shifts32;
-    const int8_t *halves; /* behind the others; of x86 only */
+    /* Behind the others, of x86 only (cpu_dot_int8.h). */
+    const int8_t *halves, *alternate;
+    const int16_t *short_sums;
 };
 
 /* Elements with padding: a multiple of 512, so that 16 scales are a whole vector. */
@@ -45,6 +47,8 @@ static inline struct int8_row int8_row_of(const void *prepared, uint64_t cols)
         .shifts16 = shifts,
         .shifts32 = shifts + padded / 16,
         .halves = (const int8_t *)(shifts + 3 * padded / 32),
+        .alternate = (const int8_t *)(shifts + 3 * padded / 32) + padded,
+        .short_sums = (const int16_t *)(shifts + 3 * padded / 32 + padded / 2),
     };
 }
 

@@ -29,8 +29,18 @@ void cpu_rows_multiply(const struct cpu_level *level, const struct cpu_matrix *m
         return;
     }
     const struct cpu_dot *dot = cpu_dot_of(level, matrix->type->dtype);
+    const uint8_t *planes[DTYPE_MAX_PLANES];
+    if (dot->dot_rows) {
+        cpu_matrix_row(matrix, first, planes);
+        for (uint32_t p = matrix->type->n_planes; p < DTYPE_MAX_PLANES; p++) {
+            planes[p] = planes[0]; /* with a stride of 0 */
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            dot->dot_rows(planes, matrix->strides, end - first, x[i], matrix->cols, y[i]);
+        }
+        return;
+    }
     for (uint64_t row = first; row < end; row++) {
-        const uint8_t *planes[DTYPE_MAX_PLANES];
         cpu_matrix_row(matrix, row, planes);
         for (uint32_t i = 0; i < n; i++) {
             y[i][row - first] = dot->dot(planes, x[i], matrix->cols);
@@ -41,10 +51,4 @@ void cpu_rows_multiply(const struct cpu_level *level, const struct cpu_matrix *m
 uint64_t cpu_rows_scratch(const struct cpu_level *level, enum dtype dtype, uint64_t cols)
 {
     return tile_of(level, dtype)->scratch_bytes;
-}
-
-uint64_t cpu_rows_unit(const struct cpu_level *level, enum dtype dtype, uint64_t n)
-{
-    const struct cpu_tile *tile = tile_of(level, dtype);
-    return tile->multiply && n >= tile->from ? tile->rows : 1;
 }

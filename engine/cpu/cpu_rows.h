@@ -17,6 +17,3 @@ void cpu_rows_multiply(const struct cpu_level *level, const struct cpu_matrix *m
                        uint64_t first, uint64_t end, const uint8_t *const *x, float *const *y,
                        uint32_t n, void *scratch);
 uint64_t cpu_rows_scratch(const struct cpu_level *level, enum dtype dtype, uint64_t cols);
-
-/* Ranges for n vectors are best multiples of so many rows: what is multiplied at a time. */
-uint64_t cpu_rows_unit(const struct cpu_level *level, enum dtype dtype, uint64_t n);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/sampling.h"
 #include "engine/model/blocks.h"
 #include "engine/model/rope.h"
 
@@ -56,6 +57,16 @@ static bool is_latent(const struct forward *f)
     return f->model->arch->attention == ATTENTION_LATENT;
 }
 
+static void declare_sampling(struct forward *f)
+{
+    f->sampling = forward_declare(f, "sampling", DTYPE_U32, 1,
+                                  sizeof(struct sampling_state) / sizeof(uint32_t), BUFFER_STEP);
+    f->recent = forward_declare(f, "recent", DTYPE_U32, 1, f->options.context, BUFFER_STEP);
+    f->occurrences = forward_declare(f, "occurrences", DTYPE_U32, 1, f->model->hparams.vocabulary,
+                                     BUFFER_ACTIVATIONS);
+    f->chosen = forward_declare(f, "chosen", DTYPE_U32, 1, SAMPLE_RESULTS, BUFFER_RESULT);
+}
+
 static bool declare_all(struct forward *f)
 {
     const struct hparams *hparams = &f->model->hparams;
@@ -91,6 +102,7 @@ static bool declare_all(struct forward *f)
     f->last = forward_declare(f, "last", DTYPE_F32, 1, hparams->hidden, BUFFER_ACTIVATIONS);
     f->logits = forward_declare(f, "logits", DTYPE_F32, 1, hparams->vocabulary, BUFFER_RESULT);
     f->best = forward_declare(f, "best", DTYPE_U32, 1, 1, BUFFER_RESULT);
+    declare_sampling(f);
     return true;
 }
 
@@ -195,8 +207,9 @@ static struct block_input last_normed(const struct forward *f, struct op_list *l
     return block_plain(f->last);
 }
 
-bool forward_write(const struct forward *f, uint32_t max_tokens, struct op_list *list,
-                   struct error *err)
+/* All up to the logits. */
+static bool write_logits(const struct forward *f, uint32_t max_tokens, struct op_list *list,
+                         struct error *err)
 {
     const struct model *model = f->model;
     const struct hparams *hparams = &model->hparams;
@@ -227,8 +240,44 @@ bool forward_write(const struct forward *f, uint32_t max_tokens, struct op_list 
     }
     struct block_input last = last_normed(f, list);
     block_matmul(f, head, NULL, last, NULL, f->logits, list)->args.matmul.one_row = true;
+    return true;
+}
+
+bool forward_write(const struct forward *f, uint32_t max_tokens, struct op_list *list,
+                   struct error *err)
+{
+    if (!write_logits(f, max_tokens, list, err)) {
+        return false;
+    }
     struct op *argmax =
         op_list_add(list, OP_argmax, DTYPE_F32, (const struct tensor *[]){f->logits, f->best});
-    argmax->args.argmax.dim = hparams->vocabulary;
+    argmax->args.argmax.dim = f->model->hparams.vocabulary;
     return true;
+}
+
+static void add_sample(const struct forward *f, struct op_list *list)
+{
+    struct op *sample =
+        op_list_add(list, OP_sample, DTYPE_F32,
+                    (const struct tensor *[]){f->step, f->logits, f->sampling, f->recent,
+                                              f->occurrences, f->chosen});
+    sample->args.sample.vocabulary = f->model->hparams.vocabulary;
+}
+
+bool forward_write_next(const struct forward *f, struct op_list *list, struct error *err)
+{
+    bool ok = write_logits(f, 1, list, err);
+    if (ok) {
+        add_sample(f, list);
+    }
+    return ok;
+}
+
+bool forward_write_choice(const struct forward *f, struct op_list *list, struct error *err)
+{
+    bool ok = op_list_init(list, 1, 1, err);
+    if (ok) {
+        add_sample(f, list);
+    }
+    return ok;
 }

@@ -66,12 +66,14 @@ struct forward {
     struct tensor *router_logits; /* (chunk, experts) */
     struct tensor *offsets;       /* (experts + 1) u32 */
     struct tensor *pairs;         /* (chunk * top_k) u32 */
+    struct tensor *tiles;         /* (op_expert_tile_words) u32 */
     struct tensor *h;             /* (chunk * top_k, ffn) */
     struct tensor *parts;         /* (chunk * top_k, hidden) */
     /* Dense layers and shared experts, which are mixtures of one; NULL where a model has none. */
     struct tensor *single_ids, *single_weights; /* (chunk): zeros and ones */
     struct tensor *single_offsets;              /* (2) u32 */
     struct tensor *single_pairs;                /* (chunk) u32 */
+    struct tensor *single_tiles;                /* (op_expert_tile_words) u32 */
     struct tensor *shared_logit;                /* (chunk) */
     struct tensor *shared_ids, *shared_weights; /* (chunk) of the shared expert's gate */
     struct tensor *shared_h;                    /* (chunk, shared_ffn) */
@@ -80,6 +82,9 @@ struct forward {
     struct tensor *last;                        /* (1, hidden) the last token, normed */
     struct tensor *logits;                      /* (1, vocabulary), readable */
     struct tensor *best;                        /* (1) id of the largest logit, readable */
+    /* Of lists that end by choosing the next token: struct sample_args. */
+    struct tensor *sampling, *recent, *occurrences; /* (1), (context), (vocabulary) */
+    struct tensor *chosen;                          /* (SAMPLE_RESULTS), readable */
 
     struct state *states;         /* (layers) */
     struct observation *observed; /* observation_of; NULL without options.observe */
@@ -104,3 +109,7 @@ uint32_t forward_list_for(uint32_t n, uint32_t chunk, uint32_t *max_tokens);
  * initialised here. */
 bool forward_write(const struct forward *forward, uint32_t max_tokens, struct op_list *list,
                    struct error *err);
+/* The list for one token that ends by choosing the next one, so that it can be run again at once;
+ * and the choice alone, from the logits that are there. */
+bool forward_write_next(const struct forward *forward, struct op_list *list, struct error *err);
+bool forward_write_choice(const struct forward *forward, struct op_list *list, struct error *err);

@@ -8,8 +8,8 @@ struct mixture {
     const struct expert_set *experts;
     struct block_input x;
     uint32_t ffn, top_k;
-    const struct tensor *ids, *weights;   /* which experts each token takes, and how much */
-    const struct tensor *offsets, *pairs; /* NULL in lists for one token */
+    const struct tensor *ids, *weights;           /* which experts each token takes, and how much */
+    const struct tensor *offsets, *pairs, *tiles; /* NULL in lists for one token */
     const struct tensor *gate_bias, *up_bias, *down_bias; /* or NULL */
     const struct tensor *h, *parts;
     uint32_t layer;
@@ -33,6 +33,19 @@ static void declare_routes(struct forward *f, uint32_t top_k)
     }
 }
 
+/* Room for the tiles of the longest list, which has the most. */
+static struct tensor *declare_tiles(struct forward *f, const char *name, uint32_t top_k,
+                                    uint32_t experts)
+{
+    uint64_t words = 0;
+    for (uint32_t n = 1, max_tokens = 0; max_tokens < f->options.chunk; n = max_tokens + 1) {
+        forward_list_for(n, f->options.chunk, &max_tokens);
+        uint64_t needed = op_expert_tile_words(max_tokens, top_k, experts);
+        words = needed > words ? needed : words;
+    }
+    return forward_declare(f, name, DTYPE_U32, 1, words, BUFFER_ACTIVATIONS);
+}
+
 /* Ids, weights and grouping of mixtures of one. */
 static bool declare_single(struct forward *f)
 {
@@ -48,6 +61,7 @@ static bool declare_single(struct forward *f)
     }
     f->single_offsets = forward_declare(f, "single offsets", DTYPE_U32, 1, 2, BUFFER_ACTIVATIONS);
     f->single_pairs = forward_declare(f, "single pairs", DTYPE_U32, 1, chunk, BUFFER_ACTIVATIONS);
+    f->single_tiles = declare_tiles(f, "single tiles", 1, 1);
     return ones != NULL;
 }
 
@@ -86,6 +100,7 @@ bool block_moe_declare(struct forward *f)
     f->offsets =
         forward_declare(f, "expert offsets", DTYPE_U32, 1, experts + 1, BUFFER_ACTIVATIONS);
     f->pairs = forward_declare(f, "expert pairs", DTYPE_U32, 1, chunk * top_k, BUFFER_ACTIVATIONS);
+    f->tiles = declare_tiles(f, "expert tiles", top_k, experts);
     f->h = forward_declare_f32(f, "h", widest);
     f->parts =
         forward_declare(f, "parts", DTYPE_F32, chunk * top_k, hparams->hidden, BUFFER_ACTIVATIONS);
@@ -97,22 +112,27 @@ bool block_moe_declare(struct forward *f)
 
 /* ---- ops ---- */
 
-static void group(const struct forward *f, const struct tensor *ids, const struct tensor *offsets,
-                  const struct tensor *pairs, uint32_t n_experts, uint32_t top_k,
-                  struct op_list *list)
+/* What is read and written: ids, then offsets, pairs and tiles. */
+static void group(const struct forward *f, const struct tensor *const tensors[4],
+                  uint32_t n_experts, uint32_t top_k, struct op_list *list)
 {
     if (list->max_tokens > 1) {
-        struct op *op = op_list_add(list, OP_expert_group, DTYPE_F32,
-                                    (const struct tensor *[]){f->step, ids, offsets, pairs});
+        struct op *op = op_list_add(
+            list, OP_expert_group, DTYPE_F32,
+            (const struct tensor *[]){f->step, tensors[0], tensors[1], tensors[2], tensors[3]});
         op->args.expert_group.n_experts = n_experts;
         op->args.expert_group.top_k = top_k;
+        op->args.expert_group.tile_pairs = op_expert_tile_pairs(list->max_tokens, top_k, n_experts);
     }
 }
 
 void block_moe_begin(const struct forward *f, struct op_list *list)
 {
     if (f->single_ids) {
-        group(f, f->single_ids, f->single_offsets, f->single_pairs, 1, 1, list);
+        group(f,
+              (const struct tensor *const[]){f->single_ids, f->single_offsets, f->single_pairs,
+                                             f->single_tiles},
+              1, 1, list);
     }
 }
 
@@ -155,10 +175,10 @@ static void gate_up(const struct forward *f, const struct mixture *m,
                     const struct expert_class *class, struct op_list *list)
 {
     const struct hparams *hparams = &f->model->hparams;
-    struct op *op = op_list_add(list, OP_expert_gate_up, class->type,
-                                (const struct tensor *[]){f->step, &class->slabs, m->ids, m->x.x,
-                                                          m->x.norm, m->offsets, m->pairs,
-                                                          m->gate_bias, m->up_bias, m->h});
+    struct op *op = op_list_add(
+        list, OP_expert_gate_up, class->type,
+        (const struct tensor *[]){f->step, &class->slabs, m->ids, m->x.x, m->x.norm, m->offsets,
+                                  m->pairs, m->gate_bias, m->up_bias, m->tiles, m->h});
     op->experts_here = class->n_members;
     op->args.expert_gate_up.epsilon = m->x.epsilon;
     op->args.expert_gate_up.hidden = hparams->hidden;
@@ -176,7 +196,7 @@ static void down(const struct forward *f, const struct mixture *m, const struct 
     struct op *op =
         op_list_add(list, OP_expert_down, class->down_type,
                     (const struct tensor *[]){f->step, &class->slabs, m->ids, m->h, m->offsets,
-                                              m->pairs, m->down_bias, m->parts});
+                                              m->pairs, m->down_bias, m->tiles, m->parts});
     op->experts_here = class->n_members;
     op->args.expert_down.hidden = f->model->hparams.hidden;
     op->args.expert_down.ffn = m->ffn;
@@ -243,6 +263,7 @@ static struct mixture single_mixture(const struct forward *f, uint32_t layer,
         .weights = f->single_weights,
         .offsets = grouped ? f->single_offsets : NULL,
         .pairs = grouped ? f->single_pairs : NULL,
+        .tiles = grouped ? f->single_tiles : NULL,
         .h = f->h,
         .parts = f->parts,
         .layer = layer,
@@ -262,6 +283,7 @@ static struct mixture routed_mixture(const struct forward *f, uint32_t number, b
         .weights = f->weights[number],
         .offsets = grouped ? f->offsets : NULL,
         .pairs = grouped ? f->pairs : NULL,
+        .tiles = grouped ? f->tiles : NULL,
         .gate_bias = weight_tensor(&layer->expert_gate_bias),
         .up_bias = weight_tensor(&layer->expert_up_bias),
         .down_bias = weight_tensor(&layer->expert_down_bias),
@@ -325,7 +347,8 @@ void block_moe(const struct forward *f, uint32_t number, struct op_list *list)
         choose_shared(f, list);
     }
     if (layer->has_router) {
-        group(f, m.ids, m.offsets, m.pairs, m.experts->n_experts, m.top_k, list);
+        group(f, (const struct tensor *const[]){m.ids, m.offsets, m.pairs, m.tiles},
+              m.experts->n_experts, m.top_k, list);
     }
     mix_up(f, &m, list);
     if (layer->has_shared) {

@@ -11,7 +11,8 @@
 #define DECK_VALUES (128u * 1024)
 #define MAX_PIECE 256
 
-uint64_t synthetic_random(uint64_t *state)
+/* The next number of a generator (SplitMix64; Steele, Lea, Flood 2014). */
+static uint64_t next_random(uint64_t *state)
 {
     uint64_t z = *state += UINT64_C(0x9E3779B97F4A7C15);
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
@@ -22,13 +23,13 @@ uint64_t synthetic_random(uint64_t *state)
 uint64_t synthetic_seed(uint64_t a, uint64_t b)
 {
     uint64_t state = a;
-    state = synthetic_random(&state) ^ b;
-    return synthetic_random(&state);
+    state = next_random(&state) ^ b;
+    return next_random(&state);
 }
 
 float synthetic_normal(uint64_t *state)
 {
-    uint64_t bits = synthetic_random(state);
+    uint64_t bits = next_random(state);
     int32_t sum = -2 * 65535;
     for (int i = 0; i < 4; i++) {
         sum += (int32_t)(bits >> (16 * i) & 0xFFFF);
@@ -100,7 +101,7 @@ void synthetic_deck_deal(const struct synthetic_deck *deck, const struct synthet
     uint64_t pieces = cols / deck->piece_values, bits = 0;
     assert(cols % deck->piece_values == 0 && (!first || first->piece_bytes == deck->piece_bytes));
     for (uint64_t i = 0; i < pieces; i++) {
-        bits = i % 4 == 0 ? synthetic_random(&seed) : bits >> 16;
+        bits = i % 4 == 0 ? next_random(&seed) : bits >> 16;
         const uint8_t *piece = draw(i == 0 && first ? first : deck, bits);
         memcpy(row + i * deck->piece_bytes, piece, deck->piece_bytes);
     }

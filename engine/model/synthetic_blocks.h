@@ -36,9 +36,7 @@ void synthetic_deck_free(struct synthetic_deck *deck);
 void synthetic_deck_deal(const struct synthetic_deck *deck, const struct synthetic_deck *first,
                          uint64_t cols, uint64_t seed, uint8_t *row);
 
-/* The next number of a generator (SplitMix64; Steele, Lea, Flood 2014), and a well-mixed seed of
- * two numbers. */
-uint64_t synthetic_random(uint64_t *state);
+/* A well-mixed seed of two numbers. */
 uint64_t synthetic_seed(uint64_t a, uint64_t b);
 /* Mean 0, standard deviation 1. */
 float synthetic_normal(uint64_t *state);

@@ -15,8 +15,8 @@
 enum buffer_use {
     BUFFER_WEIGHTS,     /* written once, read by ops */
     BUFFER_ACTIVATIONS, /* read and written by ops only */
-    BUFFER_STEP,        /* written by the host before every run */
-    BUFFER_RESULT,      /* read by the host after every run */
+    BUFFER_STEP,        /* written by the host before runs, read and written by ops */
+    BUFFER_RESULT,      /* read by the host after runs, also while a later one is under way */
 };
 
 /* Bytes on a back end. `address` is 256-byte aligned and is what goes into argument structs. Fresh
@@ -26,6 +26,9 @@ struct buffer {
     uint64_t bytes;
     void *internal; /* the back end's own */
 };
+
+/* Unfinished runs of one program. */
+#define BACKEND_STARTED 2
 
 /* A list made ready to run, many times, with different steps. */
 struct program;
@@ -67,6 +70,9 @@ double backend_peaks_read(const struct backend_peaks *peaks, double bytes);
 struct backend {
     const struct backend_functions *functions;
     char name[128]; /* "CPU, avx512, 16 threads" or the device's name */
+    /* Tokens of a prompt beyond which computing more of them at once gains nothing: a power of two;
+     * 0: not known. */
+    uint32_t chunk;
 };
 
 struct backend_functions {
@@ -96,6 +102,16 @@ struct backend_functions {
      * Optional (NULL). */
     bool (*profile)(struct backend *backend, struct program *program, double *seconds,
                     struct error *err);
+    /* run in two halves, for lists that need nothing of the host: start returns when the run is
+     * queued, finish when its results can be read. Runs follow one another in the order of their
+     * starts, and each sees what those before it have written; a program may be started again
+     * before its last run is finished, up to BACKEND_STARTED unfinished runs. *ticket is what
+     * finish wants, once for every start, in the same order. A failure of either ends all of them.
+     * Optional, both or neither (NULL): this back end computes in the caller's thread. */
+    bool (*start)(struct backend *backend, struct program *program, uint64_t *ticket,
+                  struct error *err);
+    bool (*finish)(struct backend *backend, struct program *program, uint64_t ticket,
+                   struct error *err);
     /* Takes some seconds. Optional (NULL). */
     bool (*peaks)(struct backend *backend, struct backend_peaks *peaks, struct error *err);
 };

@@ -28,7 +28,6 @@
     X(rms_norm, "rrrw", "y = x / rms(x) * weight") \
     X(matmul, "rrrRRRw", "y = weight norm(x) + bias + residual") \
     X(head_matmul, "rrrw", "y = weight x, head by head") \
-    X(add, "rrrw", "y = a + b") \
     X(rope, "rrrw", "y = x with pairs rotated by position") \
     X(kv_store, "rrrww", "caches[position] = k, v") \
     X(attention_prepare, "rrrrRRrwww", \
@@ -36,14 +35,15 @@
     X(attention, "rrrrRww", "y = softmax(q k) v") \
     X(attention_latent, "rrrrrww", "y = softmax(q latent + q_rope k_rope) latent") \
     X(router, "rrRww", "ids, weights = top-k of the logits of experts") \
-    X(expert_group, "rrww", "(token, slot) pairs sorted by expert") \
-    X(expert_gate_up, "rrrrRRRRRw", \
+    X(expert_group, "rrwww", "(token, slot) pairs sorted by expert, and cut into tiles") \
+    X(expert_gate_up, "rrrrRRRRRRw", \
       "h = activation(gate norm(x), up norm(x)) of the chosen experts") \
-    X(expert_down, "rrrrRRRw", "parts = down h of the chosen experts") \
+    X(expert_down, "rrrrRRRRw", "parts = down h of the chosen experts") \
     X(expert_combine, "rrrrw", "y = residual + sum of weights * parts") \
     X(expert_down_sum, "rrrrrRrw", "y = residual + sum of weights * down h") \
     X(argmax, "rw", "id = index of the largest") \
-    X(observe, "rrRww", "sums += x^2 of the tokens that took each expert")
+    X(observe, "rrRww", "sums += x^2 of the tokens that took each expert") \
+    X(sample, "wrwwww", "step, chosen = the next token, drawn from logits")
 
 enum op_kind {
 #define X(name, ...) OP_##name,
@@ -52,14 +52,15 @@ enum op_kind {
         OP_COUNT
 };
 
-#define OP_MAX_TENSORS 10
+#define OP_MAX_TENSORS 11
 #define OP_MAX_ARGS_BYTES 128
 /* Lists for at most so many tokens may fold norms into the products that follow them: few enough
  * that back ends make all products with a piece of the weights at once. */
 #define OP_FEW_TOKENS 8
 
-/* Values that change from token to token: written by the host before every run, read by any op.
- * The same layout in GLSL (shaders/lib/types.glsl). */
+/* Values that change from token to token: written by the host before a run, or by the op `sample`
+ * at the end of the run before; read by any op. The same layout in GLSL (shaders/lib/types.glsl).
+ */
 struct step {
     uint32_t n_tokens;
     uint32_t position; /* of the first token */
@@ -100,6 +101,17 @@ void op_assert_router(const struct router_args *args);
 /* Elements of 32 bits of the tensor `parts` of an attention (ATTENTION_MAX_TILES zero words first).
  */
 uint64_t op_attention_parts(uint32_t dim);
+
+/* Most pairs of a tile that expert_group cuts in lists for so many tokens, and how many tiles there
+ * can be at most. */
+uint32_t op_expert_tile_pairs(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts);
+uint32_t op_expert_tiles(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts);
+/* Cuts the pairs of every expert, sorted, offsets (n_experts + 1), into tiles as struct
+ * expert_group_args says. */
+void op_expert_cut(const uint32_t *offsets, uint32_t n_experts, uint32_t tile_pairs,
+                   uint32_t *tiles);
+/* Elements of 32 bits of the tensor `tiles`. */
+uint64_t op_expert_tile_words(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts);
 
 /* Memory is the list's own. */
 bool op_list_init(struct op_list *list, uint32_t max_tokens, uint32_t capacity, struct error *err);

@@ -149,12 +149,6 @@ static struct op_cost cost_head_matmul(const struct op *op, uint32_t n, uint32_t
     };
 }
 
-static struct op_cost cost_add(const struct op *op, uint32_t n, uint32_t position,
-                               const struct op_loads *loads)
-{
-    return (struct op_cost){.activation_bytes = 3.0 * n * op->args.add.dim * F32_BYTES};
-}
-
 static struct op_cost cost_rope(const struct op *op, uint32_t n, uint32_t position,
                                 const struct op_loads *loads)
 {
@@ -230,7 +224,9 @@ static struct op_cost cost_expert_group(const struct op *op, uint32_t n, uint32_
 {
     const struct expert_group_args *a = &op->args.expert_group;
     return (struct op_cost){
-        .activation_bytes = (2.0 * n * a->top_k + a->n_experts + 1) * U32_BYTES,
+        .activation_bytes = (2.0 * n * a->top_k + a->n_experts + 1 +
+                             (double)op_expert_tile_words(n, a->top_k, a->n_experts)) *
+                            U32_BYTES,
     };
 }
 
@@ -296,6 +292,12 @@ static struct op_cost cost_argmax(const struct op *op, uint32_t n, uint32_t posi
     return (struct op_cost){.activation_bytes = op->args.argmax.dim * F32_BYTES + U32_BYTES};
 }
 
+static struct op_cost cost_sample(const struct op *op, uint32_t n, uint32_t position,
+                                  const struct op_loads *loads)
+{
+    return (struct op_cost){.activation_bytes = op->args.sample.vocabulary * F32_BYTES + U32_BYTES};
+}
+
 static struct op_cost cost_observe(const struct op *op, uint32_t n, uint32_t position,
                                    const struct op_loads *loads)
 {
@@ -320,10 +322,4 @@ struct op_cost op_cost_of(const struct op *op, uint32_t n_tokens, uint32_t posit
 {
     assert(n_tokens >= 1 && n_tokens <= op->max_tokens && (!loads || loads->n_tokens == n_tokens));
     return costs[op->kind](op, n_tokens, position, loads);
-}
-
-struct op_cost op_cost_sum(struct op_cost a, struct op_cost b)
-{
-    return (struct op_cost){a.weight_bytes + b.weight_bytes, a.cache_bytes + b.cache_bytes,
-                            a.activation_bytes + b.activation_bytes, a.operations + b.operations};
 }

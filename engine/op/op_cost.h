@@ -38,8 +38,6 @@ const struct op_loads *op_loads_at(const struct op_loads *loads, const struct op
 struct op_cost op_cost_of(const struct op *op, uint32_t n_tokens, uint32_t position,
                           const struct op_loads *loads);
 
-struct op_cost op_cost_sum(struct op_cost a, struct op_cost b);
-
 /* How many of the experts whose slabs are here (op.experts_here) n tokens are expected to choose.
  */
 double op_cost_experts(uint32_t n_experts, uint32_t here, uint32_t top_k, uint32_t n_tokens);

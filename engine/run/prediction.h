@@ -1,16 +1,17 @@
-/* How long a list of ops should take on a device: a model of limits, with nothing fitted to models.
+/* How long a list of ops should take on a device: a sum over ops of what each takes at least.
  *
  *     list = sum of ops + steps * latency of a step + latency of a submit
- *     op   = max(bytes / read bandwidth, operations / rate of its products, or its own time alone)
+ *     op   = max(bytes / read bandwidth, fixed seconds + operations * seconds of an operation)
  *
- * Bytes and operations are op_cost's. The read bandwidth is the measured one for the size of what
- * is read over and over (the weights of the whole model decide whether they come from a cache or
- * from memory; activations are small). The rate of products is measured here, by type, columns and
- * number of vectors: matrices of our own, as many as the model is large, are multiplied one after
- * another, so that what the arithmetic of a type adds to reading it is in. Attention is measured as
- * the list's own op over few positions, and small ops, which latency and not bytes decide, alone.
- * What the model leaves out: that neighbouring steps warm each other's caches, and that threads end
- * a step unevenly.
+ * Bytes and operations are op_cost's; the read bandwidth is the measured one for the size of what
+ * is read over and over: the weights of the whole model decide whether they come from a cache or
+ * from memory. What an operation takes is measured here on the back end's own kernels, by kind,
+ * type, shape and number of tokens, never on the model: with weights of ours, as many as the model
+ * has, one matrix after another, so that what the arithmetic of a type adds to reading it is in.
+ * Experts are measured with 1, 2, 4 ... tokens each, and an evaluation's are taken from between
+ * these by how its experts share its tokens. Attention has a fixed part and a part for what it
+ * sees, from two short contexts; other ops are measured alone. What the model leaves out: that
+ * neighbouring steps warm or cool each other's caches, and that threads end a step unevenly.
  */
 #pragma once
 
@@ -33,8 +34,9 @@ struct prediction *prediction_create(struct backend *backend, uint64_t resident_
 void prediction_destroy(struct prediction **prediction);
 
 /* Of one run of a bound list for n tokens, the first at `position`. loads: how the experts of every
- * router of the list (op_loads_at) share the tokens; NULL: evenly. Runs ops of the list that only
- * write activations, which are lost. */
+ * router of the list (op_loads_at) share the tokens; NULL: evenly. op_seconds: (list->n_ops) what
+ * each op adds, or NULL. Runs ops of the list that only write activations, which are lost. */
 bool prediction_of_list(struct prediction *prediction, const struct op_list *list, uint32_t n,
                         uint32_t position, const struct op_loads *loads,
-                        const struct backend_peaks *peaks, double *seconds, struct error *err);
+                        const struct backend_peaks *peaks, double *seconds, double *op_seconds,
+                        struct error *err);

@@ -22,6 +22,21 @@ bool schedule_run(struct schedule *schedule, struct error *err)
     return schedule->backend->functions->run(schedule->backend, schedule->program, err);
 }
 
+bool schedule_can_start(const struct schedule *schedule)
+{
+    return schedule->backend->functions->start != NULL;
+}
+
+bool schedule_start(struct schedule *schedule, uint64_t *ticket, struct error *err)
+{
+    return schedule->backend->functions->start(schedule->backend, schedule->program, ticket, err);
+}
+
+bool schedule_finish(struct schedule *schedule, uint64_t ticket, struct error *err)
+{
+    return schedule->backend->functions->finish(schedule->backend, schedule->program, ticket, err);
+}
+
 bool schedule_profile(struct schedule *schedule, double *seconds, struct error *err)
 {
     struct backend *backend = schedule->backend;

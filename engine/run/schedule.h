@@ -23,6 +23,12 @@ void schedule_destroy(struct schedule *schedule);
 /* Runs the list once; results can be read when it returns. */
 bool schedule_run(struct schedule *schedule, struct error *err);
 
-/* The same, but slower: seconds[i] gets what op i took. False, with a sentence, where the back end
- * cannot tell. */
+/* The same in two halves, as engine/op/backend.h has them, where the back end can compute while the
+ * host goes on; elsewhere use schedule_run. */
+bool schedule_can_start(const struct schedule *schedule);
+bool schedule_start(struct schedule *schedule, uint64_t *ticket, struct error *err);
+bool schedule_finish(struct schedule *schedule, uint64_t ticket, struct error *err);
+
+/* As schedule_run, but slower: seconds[i] gets what op i took. False, with a sentence, where the
+ * back end cannot tell. */
 bool schedule_profile(struct schedule *schedule, double *seconds, struct error *err);

@@ -2,6 +2,7 @@
  */
 #include "engine/vk/vk_internal.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +73,20 @@ static bool run(struct backend *backend, struct program *program, struct error *
     return vk_device_alive(&of(backend)->device, err) && vk_program_run(of(backend), program, err);
 }
 
+static bool start(struct backend *backend, struct program *program, uint64_t *ticket,
+                  struct error *err)
+{
+    return vk_device_alive(&of(backend)->device, err) &&
+           vk_program_start(of(backend), program, ticket, err);
+}
+
+static bool finish(struct backend *backend, struct program *program, uint64_t ticket,
+                   struct error *err)
+{
+    return vk_device_alive(&of(backend)->device, err) &&
+           vk_program_finish(of(backend), program, ticket, err);
+}
+
 static bool profile(struct backend *backend, struct program *program, double *seconds,
                     struct error *err)
 {
@@ -122,11 +137,49 @@ static const struct backend_functions functions = {
     .memory = read_memory,
     .destroy = destroy,
     .profile = profile,
+    .start = start,
+    .finish = finish,
     .peaks = measure_peaks,
 };
 
-struct backend *vk_backend_create(const struct vk_options *options, struct error *err)
+/* What options->arithmetic asks for. A device that only emulates integer dot products may be asked
+ * for them, too. */
+static bool find_arithmetic(struct vk_options *options, uint32_t *arithmetic, enum vk_tier *tier,
+                            struct error *err)
 {
+    *arithmetic = 0;
+    if (!options->arithmetic) {
+        return true;
+    }
+    if (!vk_plans_arithmetic(options->arithmetic, arithmetic, tier)) {
+        return error_set(err, "there is no arithmetic \"%.32s\": use f32, f16, int8 or matrix",
+                         options->arithmetic);
+    }
+    options->tiers_forced |= *tier == VK_TIER_integer_dot ? 1u << *tier : 0;
+    return true;
+}
+
+static bool set_arithmetic(struct vk_physical *physical, const char *name, uint32_t arithmetic,
+                           enum vk_tier tier, struct error *err)
+{
+    if (arithmetic && tier != VK_N_TIERS && !vk_caps_has(&physical->caps, tier)) {
+        return error_set(err,
+                         "%s has no %s (or it is known to fail), which the arithmetic %s needs",
+                         physical->info.name, vk_tier_name(tier), name);
+    }
+    physical->caps.tuning.matmul_arithmetic =
+        arithmetic ? arithmetic : physical->caps.tuning.matmul_arithmetic;
+    return true;
+}
+
+struct backend *vk_backend_create(const struct vk_options *asked, struct error *err)
+{
+    struct vk_options resolved = *asked, *options = &resolved;
+    uint32_t arithmetic;
+    enum vk_tier tier;
+    if (!find_arithmetic(options, &arithmetic, &tier, err)) {
+        return NULL;
+    }
     struct vk_backend *backend = calloc(1, sizeof(*backend));
     char *folder = options->cache_folder ? strdup(options->cache_folder) : NULL;
     if (!backend || (options->cache_folder && !folder)) {
@@ -141,7 +194,7 @@ struct backend *vk_backend_create(const struct vk_options *options, struct error
         free(backend);
         return NULL;
     }
-    if (!vk_verdict_apply(&backend->device.physical, options->tiers_off, folder, err)) {
+    if (!vk_verdict_apply(&backend->device.physical, options, folder, err)) {
         vk_device_close(&backend->device);
         free(folder);
         free(backend);
@@ -150,6 +203,8 @@ struct backend *vk_backend_create(const struct vk_options *options, struct error
     backend->base.functions = &functions;
     snprintf(backend->base.name, sizeof(backend->base.name), "%.127s",
              backend->device.physical.info.name);
+    /* Small experts gain up to there on GPUs; a CPU's caches hold no more. */
+    backend->base.chunk = backend->device.physical.info.kind == VK_DEVICE_SOFTWARE ? 512 : 2048;
     backend->memory.limit = options->memory_limit;
     backend->memory.force_staging = options->force_staging;
     backend->no_timestamps = options->no_timestamps;
@@ -162,7 +217,8 @@ struct backend *vk_backend_create(const struct vk_options *options, struct error
     backend->segment_seconds = options->segment_seconds > 0 ? options->segment_seconds
                                : software                   ? (double)INFINITY
                                                             : SEGMENT_SECONDS;
-    if (!vk_commands_init(backend, err) ||
+    if (!set_arithmetic(&backend->device.physical, options->arithmetic, arithmetic, tier, err) ||
+        !vk_commands_init(backend, err) ||
         !vk_pipelines_init(&backend->device, &backend->pipelines, folder, err)) {
         destroy(&backend->base);
         return NULL;
@@ -190,4 +246,12 @@ bool vk_backend_tune(struct backend *backend, struct vk_tuned tuned[VK_TUNING_CO
                          backend->name);
     }
     return vk_device_alive(&of(backend)->device, err) && vk_tune(of(backend), tuned, err);
+}
+
+void vk_backend_products(struct backend *backend, bool *float16, bool *int8)
+{
+    const struct vk_caps *caps = &of(backend)->device.physical.caps;
+    assert(backend->functions == &functions);
+    *int8 = vk_plans_pack(caps, VK_PACK_INT8);
+    *float16 = vk_plans_pack(caps, VK_PACK_FLOAT16);
 }

@@ -42,9 +42,14 @@ struct vk_options {
     uint64_t memory_limit;    /* bytes the back end may take, 0 = what the device has (--vram) */
     const char *cache_folder; /* where compiled pipelines and measurements of the device are kept
                                  from one start to the next; NULL: nowhere */
-    bool validation;    /* Khronos validation layer with synchronization validation; create fails if
-                           the layer is not installed */
-    uint32_t tiers_off; /* bits 1 << enum vk_tier (vk_caps.h) that count as absent */
+    bool validation; /* Khronos validation layer with synchronization validation; create fails if
+                        the layer is not installed */
+    const char *arithmetic; /* of products with many vectors: f32, f16, int8 or matrix; NULL: what
+                               the device is fastest with. Create fails if it cannot. */
+    uint32_t tiers_off;     /* bits 1 << enum vk_tier (vk_caps.h) that count as absent */
+    uint32_t tiers_forced;  /* for tests: such bits that count as there if the device has them at
+                               all,  be it not accelerated: integer_dot; and
+                              cooperative_matrix, which is emulated if need be */
     double segment_seconds; /* most that one submit of a program may take; 0: 0.1 on real devices,
                                no bound on software ones, which nobody resets */
     const struct vk_tuning *tuning; /* for tests: sizes of kernels; NULL: what suits the device */
@@ -60,6 +65,10 @@ struct backend *vk_backend_create(const struct vk_options *options, struct error
  * the option, and for a back end of another room. The first one is copied to `first` if not NULL.
  */
 uint32_t vk_backend_validation_messages(struct backend *backend, char *first, uint32_t first_bytes);
+
+/* Which arithmetic the device may use for products with many vectors, so that tests know what to
+ * expect: int8 where weights are of blocks, f16 where they are not f32 or bf16. */
+void vk_backend_products(struct backend *backend, bool *float16, bool *int8);
 
 /* What was tried of a row of the table of sizes of kernels (vk_tuning.h). */
 struct vk_tuned {

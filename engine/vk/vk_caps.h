@@ -41,5 +41,17 @@ struct vk_caps {
 #define X(tier, name) bool tier;
     VK_TIERS(X)
 #undef X
+    /* For tests: cooperative matrices are emulated, where there are kernels that do. */
+    bool emulated_matrices;
     struct vk_tuning tuning; /* sizes of kernels that suit the device */
 };
+
+static inline bool vk_caps_has(const struct vk_caps *caps, enum vk_tier tier)
+{
+    const bool has[VK_N_TIERS] = {
+#define X(tier, name) caps->tier,
+        VK_TIERS(X)
+#undef X
+    };
+    return has[tier];
+}

@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "engine/vk/vk_cooperative_matrix.h"
+
 bool vk_device_alive(const struct vk_device *device, struct error *err)
 {
     if (device->lost) {
@@ -69,7 +71,8 @@ static bool choose(struct vk_device *device, uint32_t index, enum vk_purpose pur
                          "; `moxie devices` lists them",
                          index, n - 1);
     }
-    vk_physical_inspect(&device->instance.vk, handles[index], &device->physical);
+    vk_physical_inspect(&device->instance.vk, device->instance.handle, handles[index],
+                        &device->physical);
     const struct vk_physical *physical = &device->physical;
     bool can_compile = physical->features12.bufferDeviceAddress;
     if (!(purpose == VK_TO_COMPILE ? can_compile : physical->info.usable)) {
@@ -114,12 +117,19 @@ static VkResult create_handle(struct vk_device *device, enum vk_purpose purpose)
         .pNext = &features11,
         .features = {.shaderInt64 = physical->features.shaderInt64,
                      .shaderInt16 = physical->features.shaderInt16}};
-    const char *extensions[4];
+    struct vk_cooperative_matrix_features matrix = {.sType = VK_COOPERATIVE_MATRIX_FEATURES_TYPE,
+                                                    .cooperative_matrix = VK_TRUE};
+    const char *extensions[5];
     uint32_t n_extensions = 0;
     if (physical->integer_dot_extension) {
         extensions[n_extensions++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
         dot.pNext = features.pNext;
         features.pNext = &dot;
+    }
+    if (physical->info.cooperative_matrix) {
+        extensions[n_extensions++] = VK_COOPERATIVE_MATRIX_EXTENSION;
+        matrix.pNext = features.pNext;
+        features.pNext = &matrix;
     }
     if (physical->info.host_import) {
         extensions[n_extensions++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;

@@ -173,7 +173,7 @@ bool vk_list_devices(struct vk_device_info devices[VK_MAX_DEVICES], uint32_t *n,
     bool ok = vk_instance_devices(&instance, handles, n, err);
     for (uint32_t i = 0; ok && i < *n; i++) {
         struct vk_physical physical;
-        vk_physical_inspect(&instance.vk, handles[i], &physical);
+        vk_physical_inspect(&instance.vk, instance.handle, handles[i], &physical);
         devices[i] = physical.info;
     }
     vk_instance_destroy(&instance);

@@ -5,6 +5,7 @@
  *     vk_physical  what a device is and can do       vk_pipeline  shaders made ready, on demand
  *     vk_pipeline_cache  what of these is kept for the next start
  *     vk_device    the device we run on, results     vk_command   submits, waiting, clock
+ *     vk_pack      vectors packed for products       vk_archive   shaders kept packed
  *     vk_program   op lists, recorded                vk_segments  where they are cut
  *     vk_import    the host's memory, in place       vk_probe     kernels that measure
  *     vk_peaks     how fast the device is            vk_tune      better sizes of kernels, tried
@@ -75,8 +76,8 @@ struct vk_physical {
     VkPhysicalDeviceVulkan12Features features12;
 };
 
-void vk_physical_inspect(const struct vk_functions *vk, VkPhysicalDevice handle,
-                         struct vk_physical *physical);
+void vk_physical_inspect(const struct vk_functions *vk, VkInstance instance,
+                         VkPhysicalDevice handle, struct vk_physical *physical);
 
 /* ---- vk_device ---- */
 
@@ -238,8 +239,8 @@ bool vk_pipeline_cache_fits(const struct vk_identity *identity, const void *data
 
 /* Takes the tiers away that must not be used: asked for, known faults of the driver, the verdict in
  * the folder (NULL: none). False if the verdict is that the device is unusable. */
-bool vk_verdict_apply(struct vk_physical *physical, uint32_t tiers_off, const char *folder,
-                      struct error *err);
+bool vk_verdict_apply(struct vk_physical *physical, const struct vk_options *options,
+                      const char *folder, struct error *err);
 
 /* ---- vk_command ---- */
 
@@ -298,6 +299,11 @@ struct program *vk_program_create(struct vk_backend *backend, const struct op_li
                                   struct error *err);
 void vk_program_destroy(struct vk_backend *backend, struct program *program);
 bool vk_program_run(struct vk_backend *backend, struct program *program, struct error *err);
+/* run in two halves (engine/op/backend.h). */
+bool vk_program_start(struct vk_backend *backend, struct program *program, uint64_t *ticket,
+                      struct error *err);
+bool vk_program_finish(struct vk_backend *backend, struct program *program, uint64_t ticket,
+                       struct error *err);
 /* As run; seconds[i] is what op i took, alone. */
 bool vk_program_profile(struct vk_backend *backend, struct program *program, double *seconds,
                         struct error *err);

@@ -30,6 +30,11 @@ bool vk_backend_tune(struct backend *backend, struct vk_tuned tuned[VK_TUNING_CO
     return refuse(err);
 }
 
+void vk_backend_products(struct backend *backend, bool *float16, bool *int8)
+{
+    *float16 = *int8 = false;
+}
+
 bool vk_verdict_read(uint32_t device, const char *folder, struct vk_verdict *verdict)
 {
     return false;

@@ -13,7 +13,11 @@
 #include "engine/vk/vk_attention.h"
 #include "shaders/vk_shader_table.h"
 
-#define X(name) {#name, spirv_##name, sizeof(spirv_##name)},
+#define TIER_NONE 0u
+#define X(tier, name) TIER_##tier = 1u << VK_TIER_##tier,
+enum { VK_TIERS(X) };
+#undef X
+#define X(name, tier) {#name, spirv_##name, sizeof(spirv_##name), TIER_##tier},
 const struct vk_shader vk_shaders[] = {VK_SHADERS(X)};
 #undef X
 const uint32_t vk_n_shaders = sizeof(vk_shaders) / sizeof(vk_shaders[0]);
@@ -38,19 +42,39 @@ static uint32_t divide_up(uint32_t a, uint32_t b)
     return a / b + (a % b != 0);
 }
 
-/* The table's own "<kernel>_<type>". */
-static const char *variant(const char *kernel, enum dtype dtype)
+/* The name in one of two tables that is "<kernel>_<type><suffix>", or NULL. */
+static const char *find_in(const struct vk_shader *shaders, uint32_t n_shaders, const char *kernel,
+                           enum dtype dtype, const char *suffix)
 {
-    size_t n = strlen(kernel);
-    for (uint32_t i = 0; i < vk_n_shaders; i++) {
-        const char *name = vk_shaders[i].name;
+    size_t n = strlen(kernel), n_type = strlen(dtype_name(dtype));
+    for (uint32_t i = 0; i < n_shaders; i++) {
+        const char *name = shaders[i].name;
         if (strncmp(name, kernel, n) == 0 && name[n] == '_' &&
-            strcmp(name + n + 1, dtype_name(dtype)) == 0) {
+            strncmp(name + n + 1, dtype_name(dtype), n_type) == 0 &&
+            strcmp(name + n + 1 + n_type, suffix) == 0) {
             return name;
         }
     }
-    assert(!"no shader for this type");
     return NULL;
+}
+
+static const char *find_variant(const char *kernel, enum dtype dtype, const char *suffix)
+{
+    return find_in(vk_shaders, vk_n_shaders, kernel, dtype, suffix);
+}
+
+static const char *find_archived(const char *kernel, enum dtype dtype, const char *suffix)
+{
+    uint32_t n;
+    const struct vk_shader *shaders = vk_archive_shaders(&n);
+    return find_in(shaders, n, kernel, dtype, suffix);
+}
+
+static const char *variant(const char *kernel, enum dtype dtype)
+{
+    const char *name = find_variant(kernel, dtype, "");
+    assert(name && "no shader for this type");
+    return name;
 }
 
 static void plan_shader(struct vk_plan *plan, const char *shader, uint32_t group_size)
@@ -117,11 +141,6 @@ static void plan_rms_norm(const struct op *op, const struct vk_caps *caps, struc
     plan_groups(plan, caps, args->rows_per_token, args->last_only ? 1 : op->max_tokens, 1);
 }
 
-static void plan_add(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
-{
-    plan_items(plan, caps, "add", 256, op->args.add.dim, op->max_tokens);
-}
-
 static void plan_rope(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
     const struct rope_args *args = &op->args.rope;
@@ -179,11 +198,90 @@ static uint32_t columns_for(uint32_t tokens)
     return columns;
 }
 
+/* The shaders of products with many vectors, by what the tuning allows at least, the fastest first;
+ * the floor has no row. */
+static const struct tile_tier {
+    const char *name;    /* for people */
+    uint32_t arithmetic; /* vk_tuning.matmul_arithmetic */
+    enum vk_tier tier;
+    const char *suffix;
+    enum vk_pack_format pack;
+} tile_tiers[] = {
+    {"matrix", 8, VK_TIER_cooperative_matrix, "_cooperative_matrix", VK_PACK_FLOAT16},
+    {"int8", 4, VK_TIER_integer_dot, "_integer_dot", VK_PACK_INT8},
+    {"f16", 2, VK_TIER_float16, "_float16", VK_PACK_FLOAT16},
+};
+
+static bool is_allowed(const struct tile_tier *row, const struct vk_caps *caps)
+{
+    return caps->tuning.matmul_arithmetic >= row->arithmetic && vk_caps_has(caps, row->tier);
+}
+
+bool vk_plans_arithmetic(const char *name, uint32_t *arithmetic, enum vk_tier *tier)
+{
+    *arithmetic = 1;
+    *tier = VK_N_TIERS;
+    for (uint32_t i = 0; i < sizeof(tile_tiers) / sizeof(tile_tiers[0]); i++) {
+        if (strcmp(name, tile_tiers[i].name) == 0) {
+            *arithmetic = tile_tiers[i].arithmetic;
+            *tier = tile_tiers[i].tier;
+            return true;
+        }
+    }
+    return strcmp(name, "f32") == 0;
+}
+
+bool vk_plans_pack(const struct vk_caps *caps, enum vk_pack_format format)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < sizeof(tile_tiers) / sizeof(tile_tiers[0]); i++) {
+        found |= tile_tiers[i].pack == format && is_allowed(&tile_tiers[i], caps);
+    }
+    return found;
+}
+
+/* Of a tier, the shader for the type; NULL: there is none, or not for tiles as small. */
+static const char *tier_variant(const struct tile_tier *row, const struct vk_caps *caps,
+                                const char *kernel, enum dtype dtype, uint32_t group)
+{
+    if (row->tier != VK_TIER_cooperative_matrix) {
+        return find_variant(kernel, dtype, row->suffix);
+    }
+    /* Whole subgroups multiply. */
+    return group % caps->subgroup_size == 0 ? find_archived(kernel, dtype, row->suffix) : NULL;
+}
+
+/* The shader that the device is fastest with, of those that there are for the type. */
+static const char *tile_variant(const struct vk_caps *caps, const char *kernel, enum dtype dtype,
+                                uint32_t group, enum vk_pack_format *pack)
+{
+    const char *name = NULL;
+    if (caps->emulated_matrices && caps->tuning.matmul_arithmetic >= 8) {
+        name = find_variant(kernel, dtype, "_emulated");
+        *pack = VK_PACK_FLOAT16;
+    }
+    for (uint32_t i = 0; !name && i < sizeof(tile_tiers) / sizeof(tile_tiers[0]); i++) {
+        const struct tile_tier *row = &tile_tiers[i];
+        if (is_allowed(row, caps)) {
+            name = tier_variant(row, caps, kernel, dtype, group);
+            *pack = row->pack;
+        }
+    }
+    if (!name) {
+        name = variant(kernel, dtype);
+        *pack = VK_PACK_NONE;
+    }
+    return name;
+}
+
 /* Tiles of the product with many vectors (shaders/lib/tile.glsl). */
 static void plan_tiles(struct vk_plan *plan, const struct vk_caps *caps, const char *kernel,
                        enum dtype dtype, uint32_t tile_tokens, uint32_t rows, uint32_t tiles)
 {
-    plan_shader(plan, variant(kernel, dtype), tile_tokens * 2);
+    enum vk_pack_format pack;
+    const char *shader = tile_variant(caps, kernel, dtype, tile_tokens * 2, &pack);
+    plan_shader(plan, shader, tile_tokens * 2);
+    plan->pack = pack;
     plan_constant(plan, tile_tokens);
     plan_groups(plan, caps, divide_up(rows, 64), tiles, 1);
 }
@@ -230,13 +328,14 @@ static void plan_head_matmul(const struct op *op, const struct vk_caps *caps, st
     plan->groups[2] = args->heads;
 }
 
-/* For one token, a chosen expert along z; for few, the chosen experts, with their pairs; for many,
- * tiles of pairs sorted by expert: at most as many as full tiles, and one begun by each expert. */
+/* For one token, a chosen expert along z; for few, the tiles that expert_group has cut, each pair's
+ * vector by itself; for many, tiles as wide as those are. */
 static void plan_experts(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan,
                          const char *const kernels[2], struct teams teams, bool grouped,
                          const uint32_t experts[2])
 {
-    uint32_t n_experts = experts[0], top_k = experts[1], pairs = op->max_tokens * top_k;
+    uint32_t n_experts = experts[0], top_k = experts[1];
+    uint32_t tiles = op_expert_tiles(op->max_tokens, top_k, n_experts);
     assert(top_k <= ROUTER_MAX_TOP_K && n_experts <= ROUTER_MAX_EXPERTS);
     assert(grouped || op->max_tokens == 1);
     if (op->max_tokens <= caps->tuning.expert_few) {
@@ -244,13 +343,15 @@ static void plan_experts(const struct op *op, const struct vk_caps *caps, struct
         teams.columns = smaller(columns_for(op->max_tokens), 4);
         plan_teams(plan, caps, op->dtype, &teams);
         plan_constant(plan, grouped);
-        plan->groups[2] = grouped ? smaller(n_experts, pairs) : top_k;
+        plan->groups[2] = grouped ? tiles : top_k;
         return;
     }
     assert(!teams.normed);
-    uint32_t tile = pairs / n_experts <= 16 ? 16 : 32;
-    plan_tiles(plan, caps, kernels[1], op->dtype, tile, teams.rows,
-               divide_up(pairs, tile) + smaller(n_experts, pairs));
+    uint32_t tile = op_expert_tile_pairs(op->max_tokens, top_k, n_experts);
+    while (tile > 16 && tile / 2 >= op->max_tokens) { /* an expert has no more pairs */
+        tile /= 2;
+    }
+    plan_tiles(plan, caps, kernels[1], op->dtype, tile, teams.rows, tiles);
 }
 
 static void plan_expert_gate_up(const struct op *op, const struct vk_caps *caps,
@@ -262,14 +363,14 @@ static void plan_expert_gate_up(const struct op *op, const struct vk_caps *caps,
     plan_experts(
         op, caps, plan, (const char *const[2]){"expert_gate_up_vec", "expert_gate_up_mat"},
         (struct teams){.rows = args->ffn * 2, .cols = args->hidden, .normed = args->norm != 0},
-        args->offsets != 0, (uint32_t[2]){args->n_experts, args->top_k});
+        args->tiles != 0, (uint32_t[2]){args->n_experts, args->top_k});
 }
 
 static void plan_expert_down(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
     const struct expert_down_args *args = &op->args.expert_down;
     plan_experts(op, caps, plan, (const char *const[2]){"expert_down_vec", "expert_down_mat"},
-                 (struct teams){.rows = args->hidden, .cols = args->ffn}, args->offsets != 0,
+                 (struct teams){.rows = args->hidden, .cols = args->ffn}, args->tiles != 0,
                  (uint32_t[2]){args->n_experts, args->top_k});
 }
 
@@ -359,7 +460,7 @@ static void plan_router(const struct op *op, const struct vk_caps *caps, struct 
 static void plan_expert_group(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
     plan_shader(plan, "expert_group", group_size(caps, 256));
-    plan_groups(plan, caps, op->args.expert_group.n_experts, 1, 1);
+    plan_groups(plan, caps, op->args.expert_group.n_experts + 1, 1, 1);
 }
 
 static void plan_expert_combine(const struct op *op, const struct vk_caps *caps,
@@ -371,6 +472,12 @@ static void plan_expert_combine(const struct op *op, const struct vk_caps *caps,
 static void plan_argmax(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
     plan_shader(plan, "argmax", group_size(caps, 256));
+}
+
+static void plan_sample(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
+{
+    assert(op->args.sample.vocabulary < 1u << 24);
+    plan_shader(plan, "sample", group_size(caps, 256));
 }
 
 static void plan_observe(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
@@ -389,110 +496,9 @@ void vk_plan_op(const struct op *op, const struct vk_caps *caps, struct vk_plan 
     planners[op->kind](op, caps, plan);
 }
 
-/* An op with the sizes of a common model (Qwen3-30B-A3B), for compiling without a model. */
-static struct op representative_op(enum op_kind kind, enum dtype dtype, uint32_t max_tokens)
+void vk_plan_pack(enum vk_pack_format format, const struct vk_caps *caps, struct vk_plan *plan)
 {
-    struct op op = {.kind = kind, .dtype = dtype, .max_tokens = max_tokens};
-    bool many = max_tokens > 1, few = max_tokens <= OP_FEW_TOKENS;
-    switch (kind) {
-    case OP_embed:
-        op.args.embed.rows = 151936, op.args.embed.dim = 2048;
-        break;
-    case OP_rms_norm:
-        op.args.rms_norm.rows_per_token = 1, op.args.rms_norm.dim = 2048;
-        break;
-    case OP_matmul:
-        op.args.matmul.rows = 4096, op.args.matmul.cols = 2048, op.args.matmul.norm = few;
-        break;
-    case OP_add:
-        op.args.add.dim = 2048;
-        break;
-    case OP_rope:
-        op.args.rope = (struct rope_args){.heads = 32, .head_dim = 128, .n_rotated = 128};
-        break;
-    case OP_kv_store:
-        op.args.kv_store.k_dim = op.args.kv_store.v_dim = 512;
-        break;
-    case OP_attention_prepare:
-        op.args.attention_prepare = (struct attention_prepare_args){
-            .heads = 32, .kv_heads = 4, .head_dim = 128, .n_rotated = 128};
-        break;
-    case OP_attention:
-        op.args.attention = (struct attention_args){.heads = 32, .kv_heads = 4, .head_dim = 128};
-        break;
-    case OP_head_matmul: /* this and the next as in DeepSeek-V3 */
-        op.args.head_matmul = (struct head_matmul_args){.heads = 128, .rows = 512, .cols = 128};
-        break;
-    case OP_attention_latent:
-        op.args.attention_latent =
-            (struct attention_latent_args){.heads = 128, .rank = 512, .rope_dim = 64};
-        break;
-    case OP_router:
-        op.args.router = (struct router_args){.n_experts = 128, .top_k = 8};
-        break;
-    case OP_expert_group:
-        op.args.expert_group.n_experts = 128;
-        break;
-    case OP_expert_gate_up:
-        op.args.expert_gate_up = (struct expert_gate_up_args){
-            .norm = few, .offsets = many, .hidden = 2048, .ffn = 768, .n_experts = 128, .top_k = 8};
-        break;
-    case OP_expert_down:
-        op.args.expert_down = (struct expert_down_args){
-            .offsets = many, .hidden = 2048, .ffn = 768, .n_experts = 128, .top_k = 8};
-        break;
-    case OP_expert_down_sum:
-        op.max_tokens = 1;
-        op.args.expert_down_sum =
-            (struct expert_down_sum_args){.hidden = 2048, .ffn = 768, .n_experts = 128, .top_k = 8};
-        break;
-    case OP_expert_combine:
-        op.args.expert_combine.hidden = 2048;
-        break;
-    case OP_observe:
-        op.args.observe = (struct observe_args){.dim = 2048, .n_groups = 128, .top_k = 8};
-        break;
-    case OP_argmax:
-    case OP_COUNT:
-        break;
-    }
-    return op;
-}
-
-static bool same_pipeline(const struct vk_plan *a, const struct vk_plan *b)
-{
-    return strcmp(a->shader, b->shader) == 0 && a->n_constants == b->n_constants &&
-           memcmp(a->constants, b->constants, a->n_constants * sizeof(*a->constants)) == 0;
-}
-
-uint32_t vk_plan_each(const struct vk_caps *caps,
-                      void (*fn)(void *context, const struct vk_plan *plan), void *context)
-{
-    static const uint32_t counts[] = {1, OP_FEW_TOKENS, 512};
-    struct vk_plan plans[512];
-    uint32_t n = 0;
-    for (uint32_t kind = 0; kind < OP_COUNT; kind++) {
-        bool of_cache = kind == OP_kv_store || kind == OP_attention_prepare ||
-                        kind == OP_attention || kind == OP_attention_latent;
-        for (uint32_t i = 0; i < dtype_count(); i++) {
-            enum dtype dtype = dtype_at(i)->dtype;
-            if (of_cache && dtype != DTYPE_F32 && dtype != DTYPE_F16 && dtype != DTYPE_Q8_0) {
-                continue;
-            }
-            for (uint32_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
-                struct op op = representative_op(kind, dtype, counts[c]);
-                assert(n < sizeof(plans) / sizeof(plans[0]));
-                plans[n] = (struct vk_plan){0};
-                vk_plan_op(&op, caps, &plans[n]);
-                uint32_t same = 0;
-                while (!same_pipeline(&plans[same], &plans[n])) {
-                    same++;
-                }
-                if (same == n) {
-                    fn(context, &plans[n++]);
-                }
-            }
-        }
-    }
-    return n;
+    static const char *const shaders[VK_PACK_FORMATS] = {
+        [VK_PACK_FLOAT16] = "pack_float16", [VK_PACK_INT8] = "pack_int8"};
+    plan_shader(plan, shaders[format], group_size(caps, 64));
 }

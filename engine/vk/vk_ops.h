@@ -15,12 +15,22 @@ struct vk_shader {
     const char *name;      /* file stem and variant: "matvec_q4_k" */
     const uint32_t *words; /* SPIR-V */
     size_t n_bytes;
+    uint32_t tiers; /* bits 1 << enum vk_tier that it needs */
 };
 
 extern const struct vk_shader vk_shaders[];
 extern const uint32_t vk_n_shaders;
 
+/* Shaders that are kept packed (vk_archive.c), made ready when they are first asked for: they are
+ * rows as those of vk_shaders. None if memory is short. */
+const struct vk_shader *vk_archive_shaders(uint32_t *n);
+/* Of all bytes of the archive. */
+uint64_t vk_archive_hash(void);
+
 #define VK_MAX_CONSTANTS 8
+
+/* What an op's shader wants its vectors in (vk_pack.h). */
+enum vk_pack_format { VK_PACK_NONE, VK_PACK_FLOAT16, VK_PACK_INT8, VK_PACK_FORMATS };
 
 /* One dispatch. The push constants are the op's arguments. */
 struct vk_plan {
@@ -28,11 +38,21 @@ struct vk_plan {
     uint32_t groups[3];
     uint32_t n_constants;
     uint32_t constants[VK_MAX_CONSTANTS]; /* specialisation constants, ids 0, 1, ... */
+    enum vk_pack_format pack;             /* of the vectors that weights are multiplied with */
 };
 
 /* Which shader runs this op, and on how many work-groups: enough for op->max_tokens tokens, never
  * more than caps->max_groups. */
 void vk_plan_op(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan);
+
+/* The value of vk_tuning.matmul_arithmetic that a person calls "f32", "f16", "int8" or "matrix",
+ * and the tier it needs (VK_N_TIERS: none). False: there is no such name. */
+bool vk_plans_arithmetic(const char *name, uint32_t *arithmetic, enum vk_tier *tier);
+
+/* Whether products of some type read vectors in this format. */
+bool vk_plans_pack(const struct vk_caps *caps, enum vk_pack_format format);
+/* Which shader packs vectors, one a work-group; groups are the caller's to fill in. */
+void vk_plan_pack(enum vk_pack_format format, const struct vk_caps *caps, struct vk_plan *plan);
 
 /* Calls fn once for every pipeline that a common model's ops ask for, with one token, with
  * few and with a chunk: every shader of the table at least once. Returns how many there are. */

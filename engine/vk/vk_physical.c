@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/vk/vk_cooperative_matrix.h"
+
 struct extensions {
     VkExtensionProperties *list;
     uint32_t n;
@@ -157,6 +159,51 @@ static void inspect_features(const struct vk_functions *vk, struct vk_physical *
     info->int64 = physical->features.shaderInt64;
 }
 
+/* Whether a subgroup multiplies matrices of 16 x 16, f16 times f16 summed in f32. */
+static bool multiplies_matrices(const struct vk_functions *vk, VkInstance instance,
+                                VkPhysicalDevice handle)
+{
+    struct vk_cooperative_matrix_properties list[64];
+    uint32_t n = sizeof(list) / sizeof(list[0]);
+    vk_get_cooperative_matrix_properties get =
+        (vk_get_cooperative_matrix_properties)(void *)vk->GetInstanceProcAddr(
+            instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+    memset(list, 0, sizeof(list));
+    for (uint32_t i = 0; i < n; i++) {
+        list[i].sType = VK_COOPERATIVE_MATRIX_PROPERTIES_TYPE;
+    }
+    if (!get || get(handle, &n, list) < 0) {
+        return false;
+    }
+    bool found = false;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct vk_cooperative_matrix_properties *p = &list[i];
+        found |= p->m == 16 && p->n == 16 && p->k == 16 && p->scope == VK_SCOPE_SUBGROUP &&
+                 p->a_type == VK_COMPONENT_FLOAT16 && p->b_type == VK_COMPONENT_FLOAT16 &&
+                 p->c_type == VK_COMPONENT_FLOAT32 && p->result_type == VK_COMPONENT_FLOAT32 &&
+                 !p->saturating;
+    }
+    return found;
+}
+
+/* Only what lib/tile_cooperative_matrix.glsl can use: its matrices, and subgroups of 32 or 64. */
+static void inspect_cooperative_matrix(const struct vk_functions *vk, VkInstance instance,
+                                       struct vk_physical *physical)
+{
+    struct vk_cooperative_matrix_features matrix = {.sType = VK_COOPERATIVE_MATRIX_FEATURES_TYPE};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &matrix};
+    struct vk_device_info *info = &physical->info;
+    if (!info->cooperative_matrix) {
+        return;
+    }
+    vk->GetPhysicalDeviceFeatures2(physical->handle, &features);
+    info->cooperative_matrix = matrix.cooperative_matrix && info->float16 &&
+                               physical->features12.vulkanMemoryModel &&
+                               (info->subgroup_size == 32 || info->subgroup_size == 64) &&
+                               multiplies_matrices(vk, instance, physical->handle);
+}
+
 static void fill_caps(struct vk_physical *physical, const VkPhysicalDeviceLimits *limits)
 {
     const struct vk_device_info *info = &physical->info;
@@ -185,8 +232,8 @@ static void miss(struct vk_device_info *info, bool present, const char *name)
     }
 }
 
-void vk_physical_inspect(const struct vk_functions *vk, VkPhysicalDevice handle,
-                         struct vk_physical *physical)
+void vk_physical_inspect(const struct vk_functions *vk, VkInstance instance,
+                         VkPhysicalDevice handle, struct vk_physical *physical)
 {
     *physical = (struct vk_physical){.handle = handle};
     VkPhysicalDeviceProperties properties;
@@ -215,11 +262,12 @@ void vk_physical_inspect(const struct vk_functions *vk, VkPhysicalDevice handle,
         has_extension(&extensions, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
     physical->executable_properties_extension =
         has_extension(&extensions, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
-    info->cooperative_matrix = has_extension(&extensions, "VK_KHR_cooperative_matrix");
+    info->cooperative_matrix = has_extension(&extensions, VK_COOPERATIVE_MATRIX_EXTENSION);
     info->host_import = has_extension(&extensions, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     info->memory_budget = has_extension(&extensions, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     inspect_properties(vk, physical, &extensions);
     inspect_features(vk, physical);
+    inspect_cooperative_matrix(vk, instance, physical);
     free(extensions.list);
     physical->timestamp_seconds = 1e-9 * (double)properties.limits.timestampPeriod;
     fill_caps(physical, &properties.limits);

@@ -49,6 +49,13 @@ const struct vk_shader *vk_shader_find(const char *name)
             return &vk_shaders[i];
         }
     }
+    uint32_t n;
+    const struct vk_shader *archived = vk_archive_shaders(&n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (strcmp(archived[i].name, name) == 0) {
+            return &archived[i];
+        }
+    }
     assert(!"no shader has this name");
     return NULL;
 }

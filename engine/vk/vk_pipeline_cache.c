@@ -23,7 +23,7 @@ _Static_assert(sizeof(struct key) == sizeof(struct vk_identity) + 8, "no padding
 
 uint64_t vk_shaders_hash(void)
 {
-    uint64_t hash = 0;
+    uint64_t hash = vk_archive_hash();
     for (uint32_t i = 0; i < vk_n_shaders; i++) {
         hash = XXH3_64bits_withSeed(vk_shaders[i].words, vk_shaders[i].n_bytes, hash);
     }

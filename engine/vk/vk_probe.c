@@ -7,7 +7,7 @@
 
 #include "shaders/vk_peak_table.h"
 
-#define X(name) {#name, spirv_##name, sizeof(spirv_##name)},
+#define X(name) {#name, spirv_##name, sizeof(spirv_##name), 0},
 /* enum vk_probe_kernel follows the list of shaders/meson.build. */
 const struct vk_shader vk_probe_shaders[PROBE_KERNELS] = {VK_PEAK_SHADERS(X)};
 #undef X

@@ -1,20 +1,24 @@
 /* Finds better sizes of kernels for this device (vk_tuning.h) by trying them, and keeps them.
  *
- * A row of the table is tried with a product of weights, in a shape that models have, if it matters
- * to one; other rows stay as they are. The product is timed with every value the row allows, one
- * row after the other; a value replaces what was there if it is clearly faster. What is read are
- * weights that no cache holds, as while tokens flow: as many matrices as that takes, one after the
- * other.
+ * A row of the table is tried with an op that it matters to, in a shape that models have: a product
+ * of weights, the experts of a layer, or attention. The op is timed with every value the row
+ * allows, one row after the other; a value replaces what was there if it is clearly faster. What
+ * products read are weights that no cache holds, as while tokens flow: as many matrices as that
+ * takes, one after the other. Every row has its share of TUNE_SECONDS; on a device so slow that it
+ * is too short, what has been found by then counts.
  */
 #include "engine/vk/vk_internal.h"
 
+#include <assert.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/cache_file.h"
 #include "engine/vk/vk_probe.h"
 
+#define TUNE_SECONDS 25.0
 #define TRIES 3
 /* Noise does not change what has been tried on many machines. */
 #define CLEARLY 0.97
@@ -25,13 +29,32 @@
 #define WEIGHT_BYTES (UINT64_C(256) << 20)
 #define WEIGHT_BYTES_SOFTWARE (UINT64_C(4) << 20)
 
-/* How many tokens the product has that tells of a row, on software devices fewer; 0: none does. */
+/* Experts have matrices [ROWS, COLS]; software devices try fewer of both, and fewer tokens. */
+#define FFN (ROWS / 2)
+#define EXPERTS 64
+#define TOP_K 8
+#define EXPERTS_SOFTWARE 8
+#define TOP_K_SOFTWARE 2
+#define EXPERT_TOKENS 128
+#define EXPERT_TOKENS_SOFTWARE 32
+
+#define HEADS 32
+#define KV_HEADS 4
+#define HEAD_DIM 128
+#define CONTEXT 4096
+#define CONTEXT_SOFTWARE 512
+
+/* The op that tells of a row, and of how many tokens; on software devices fewer. 0: of as many as
+ * the value says, up to which one kernel is taken and beyond another. */
 static const struct subject {
+    enum op_kind kind;
     uint32_t tokens, software;
 } subjects[VK_TUNING_COUNT] = {
-    [VK_TUNING_matvec_group] = {1, 1},
-    [VK_TUNING_matvec_lanes] = {1, 1},
-    [VK_TUNING_matmul_tokens] = {512, 32},
+    [VK_TUNING_matvec_group] = {OP_matmul, 1, 1},
+    [VK_TUNING_matvec_lanes] = {OP_matmul, 1, 1},
+    [VK_TUNING_matmul_tokens] = {OP_matmul, 512, 32},
+    [VK_TUNING_expert_few] = {OP_expert_gate_up, 0, 0},
+    [VK_TUNING_attention_groups] = {OP_attention, 1, 1},
 };
 
 /* ---- what is kept ---- */
@@ -76,20 +99,125 @@ static bool keep(struct vk_backend *backend)
 
 /* ---- what is timed ---- */
 
+enum { STEP, WEIGHTS, INPUT, OUTPUT, TABLE, KEYS, VALUES, PARTS, N_BUFFERS };
+
+/* What experts find their way by; all tensors begin at multiples of 16 bytes. */
+struct table {
+    uint64_t slabs[EXPERTS];
+    uint32_t offsets[EXPERTS + 4];
+    uint32_t ids[EXPERT_TOKENS * TOP_K], pairs[EXPERT_TOKENS * TOP_K];
+    uint32_t tiles[1 + EXPERT_TILE_WORDS * EXPERT_TOKENS * TOP_K];
+};
+
 struct trial {
     struct vk_backend *backend;
     struct vk_probe probe;
-    struct buffer step, weights, x, y;
-    struct op *ops; /* (n_matrices) the same op on one matrix after the other */
+    struct buffer buffers[N_BUFFERS];
+    struct op *ops; /* (n_matrices) the same product of one matrix after the other */
+    struct op experts, attention;
     uint32_t n_matrices;
+    struct table table;
     bool software;
+    double deadline; /* of the row */
 };
 
 static bool make_step(struct trial *t, struct error *err)
 {
     uint32_t step[4 + MOST_TOKENS] = {0};
-    return vk_memory_create_buffer(t->backend, sizeof(step), BUFFER_STEP, &t->step, err) &&
-           vk_transfer_write(t->backend, &t->step, 0, step, sizeof(step), err);
+    return vk_memory_create_buffer(t->backend, sizeof(step), BUFFER_STEP, &t->buffers[STEP], err) &&
+           vk_transfer_write(t->backend, &t->buffers[STEP], 0, step, sizeof(step), err);
+}
+
+static bool make_buffers(struct trial *t, uint64_t matrix, struct error *err)
+{
+    const uint64_t cache = UINT64_C(2) * CONTEXT * KV_HEADS * HEAD_DIM;
+    const struct {
+        uint64_t bytes;
+        uint32_t fill;
+    } rows[N_BUFFERS] = {
+        [WEIGHTS] = {t->n_matrices * matrix, 0x11111111},
+        [INPUT] = {(uint64_t)MOST_TOKENS * COLS * 4, 0x3E800000},
+        [OUTPUT] = {(uint64_t)MOST_TOKENS * ROWS * 4, 0},
+        [TABLE] = {sizeof(struct table), 0},
+        [KEYS] = {cache, 0x34003400},
+        [VALUES] = {cache, 0x34003400},
+        [PARTS] = {4 * op_attention_parts(HEAD_DIM), 0},
+    };
+    for (uint32_t i = 0; i < N_BUFFERS; i++) {
+        enum buffer_use use = i == WEIGHTS || i == TABLE ? BUFFER_WEIGHTS : BUFFER_ACTIVATIONS;
+        if (i != STEP &&
+            (!vk_memory_create_buffer(t->backend, rows[i].bytes, use, &t->buffers[i], err) ||
+             !vk_probe_fill(&t->probe, &t->buffers[i], rows[i].fill, err))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void make_experts(struct trial *t)
+{
+    uint64_t table = t->buffers[TABLE].address;
+    t->experts = (struct op){.kind = OP_expert_gate_up, .dtype = DTYPE_Q4_K};
+    t->experts.args.expert_gate_up = (struct expert_gate_up_args){
+        .step = t->buffers[STEP].address,
+        .slabs = table + offsetof(struct table, slabs),
+        .ids = table + offsetof(struct table, ids),
+        .x = t->buffers[INPUT].address,
+        .offsets = table + offsetof(struct table, offsets),
+        .pairs = table + offsetof(struct table, pairs),
+        .tiles = table + offsetof(struct table, tiles),
+        .h = t->buffers[OUTPUT].address,
+        .hidden = COLS,
+        .ffn = FFN,
+        .n_experts = t->software ? EXPERTS_SOFTWARE : EXPERTS,
+        .top_k = t->software ? TOP_K_SOFTWARE : TOP_K,
+        .activation = ACTIVATION_SILU,
+    };
+}
+
+static void make_attention(struct trial *t)
+{
+    t->attention = (struct op){.kind = OP_attention, .dtype = DTYPE_F16};
+    t->attention.args.attention = (struct attention_args){
+        .step = t->buffers[STEP].address,
+        .q = t->buffers[INPUT].address,
+        .k_cache = t->buffers[KEYS].address,
+        .v_cache = t->buffers[VALUES].address,
+        .parts = t->buffers[PARTS].address,
+        .y = t->buffers[OUTPUT].address,
+        .heads = HEADS,
+        .kv_heads = KV_HEADS,
+        .head_dim = HEAD_DIM,
+        .capacity = CONTEXT,
+        .scale = 0.1f,
+    };
+}
+
+/* Sorted pairs of n tokens, each expert with as many. */
+static bool write_table(struct trial *t, uint32_t n_tokens, struct error *err)
+{
+    const uint64_t matrix = dtype_matrix_bytes(dtype_info(DTYPE_Q4_K), ROWS, COLS);
+    const struct expert_gate_up_args *a = &t->experts.args.expert_gate_up;
+    struct table *table = &t->table;
+    uint32_t n = 0, step_of_slot = a->n_experts / a->top_k;
+    assert(n_tokens <= EXPERT_TOKENS);
+    for (uint32_t pair = 0; pair < n_tokens * a->top_k; pair++) {
+        uint32_t token = pair / a->top_k, slot = pair % a->top_k;
+        table->ids[pair] = (token + slot * step_of_slot) % a->n_experts;
+    }
+    for (uint32_t e = 0; e < a->n_experts; e++) {
+        table->slabs[e] = t->buffers[WEIGHTS].address + e % t->n_matrices * matrix;
+        table->offsets[e] = n;
+        for (uint32_t pair = 0; pair < n_tokens * a->top_k; pair++) {
+            if (table->ids[pair] == e) {
+                table->pairs[n++] = pair;
+            }
+        }
+    }
+    table->offsets[a->n_experts] = n;
+    op_expert_cut(table->offsets, a->n_experts,
+                  op_expert_tile_pairs(n_tokens, a->top_k, a->n_experts), table->tiles);
+    return vk_transfer_write(t->backend, &t->buffers[TABLE], 0, table, sizeof(*table), err);
 }
 
 static bool make_trial(struct trial *t, struct vk_backend *backend, struct error *err)
@@ -107,24 +235,19 @@ static bool make_trial(struct trial *t, struct vk_backend *backend, struct error
         return error_set(err, "not enough memory to try kernels");
     }
     if (!vk_probe_init(backend, &t->probe, err) || !make_step(t, err) ||
-        !vk_memory_create_buffer(backend, t->n_matrices * matrix, BUFFER_WEIGHTS, &t->weights,
-                                 err) ||
-        !vk_memory_create_buffer(backend, (uint64_t)MOST_TOKENS * COLS * 4, BUFFER_ACTIVATIONS,
-                                 &t->x, err) ||
-        !vk_memory_create_buffer(backend, (uint64_t)MOST_TOKENS * ROWS * 4, BUFFER_ACTIVATIONS,
-                                 &t->y, err) ||
-        !vk_probe_fill(&t->probe, &t->weights, 0x11111111, err) ||
-        !vk_probe_fill(&t->probe, &t->x, 0x3E800000, err)) {
+        !make_buffers(t, matrix, err)) {
         return false;
     }
+    make_experts(t);
+    make_attention(t);
     for (uint32_t i = 0; i < t->n_matrices; i++) {
         struct op *op = &t->ops[i];
         op->kind = OP_matmul;
         op->dtype = DTYPE_Q4_K;
-        op->args.matmul.step = t->step.address;
-        op->args.matmul.weight = t->weights.address + i * matrix;
-        op->args.matmul.x = t->x.address;
-        op->args.matmul.y = t->y.address;
+        op->args.matmul.step = t->buffers[STEP].address;
+        op->args.matmul.weight = t->buffers[WEIGHTS].address + i * matrix;
+        op->args.matmul.x = t->buffers[INPUT].address;
+        op->args.matmul.y = t->buffers[OUTPUT].address;
         op->args.matmul.rows = ROWS;
         op->args.matmul.cols = COLS;
     }
@@ -136,46 +259,98 @@ static void free_trial(struct trial *t)
     if (t->probe.backend) {
         vk_probe_free(&t->probe);
     }
-    vk_memory_destroy_buffer(t->backend, &t->step);
-    vk_memory_destroy_buffer(t->backend, &t->weights);
-    vk_memory_destroy_buffer(t->backend, &t->x);
-    vk_memory_destroy_buffer(t->backend, &t->y);
+    for (uint32_t i = 0; i < N_BUFFERS; i++) {
+        vk_memory_destroy_buffer(t->backend, &t->buffers[i]);
+    }
     free(t->ops);
 }
 
-/* Seconds of the op over all matrices (for many tokens: over one) with these sizes of kernels. */
-static bool time_op(struct trial *t, const struct vk_tuning *tuning, uint32_t n_tokens,
-                    double *seconds, struct error *err)
+/* Seconds of the op with these sizes of kernels; of a product over all matrices, for many tokens
+ * over one. */
+static bool time_op(struct trial *t, enum op_kind kind, const struct vk_tuning *tuning,
+                    uint32_t n_tokens, double *seconds, struct error *err)
 {
     struct vk_backend *backend = t->backend;
     struct vk_caps caps = backend->device.physical.caps;
     struct vk_plan plan = {0};
     VkPipeline pipeline;
+    uint32_t step[2] = {n_tokens, 0};
     caps.tuning = *tuning;
-    uint32_t n = n_tokens > 1 ? 1 : t->n_matrices;
+    uint32_t n = kind == OP_matmul && n_tokens == 1 ? t->n_matrices : 1;
+    struct op *ops = kind == OP_matmul           ? t->ops
+                     : kind == OP_expert_gate_up ? &t->experts
+                                                 : &t->attention;
     for (uint32_t i = 0; i < n; i++) {
-        t->ops[i].max_tokens = n_tokens;
+        ops[i].max_tokens = n_tokens;
     }
-    vk_plan_op(&t->ops[0], &caps, &plan);
-    return vk_transfer_write(backend, &t->step, 0, &n_tokens, sizeof(n_tokens), err) &&
+    if (kind == OP_attention) {
+        step[1] = (t->software ? CONTEXT_SOFTWARE : CONTEXT) - 1;
+    }
+    if (kind == OP_expert_gate_up && !write_table(t, n_tokens, err)) {
+        return false;
+    }
+    vk_plan_op(&ops[0], &caps, &plan);
+    return vk_transfer_write(backend, &t->buffers[STEP], 0, step, sizeof(step), err) &&
            vk_pipelines_get(&backend->device, &backend->pipelines, &plan, 1, &pipeline, err) &&
-           vk_probe_ops(&t->probe, pipeline, &plan, t->ops, n, seconds, err);
+           vk_probe_ops(&t->probe, pipeline, &plan, ops, n, seconds, err);
 }
 
 /* ---- trying ---- */
 
-/* Times what there is and one other value in turns; the best of each. */
-static bool compare(struct trial *t, const struct vk_tuning pair[2], uint32_t n_tokens,
-                    double best[2], struct error *err)
+/* Times what there is and one other value in turns; the best of each, both infinite if there was
+ * not the time for one of each. */
+static bool compare(struct trial *t, enum op_kind kind, const struct vk_tuning pair[2],
+                    uint32_t n_tokens, double best[2], struct error *err)
 {
     best[0] = best[1] = (double)INFINITY;
-    for (uint32_t i = 0; i < 2 * TRIES; i++) {
+    for (uint32_t i = 0; i < 2 * TRIES && vk_clock() < t->deadline; i++) {
         double seconds;
-        if (!time_op(t, &pair[i % 2], n_tokens, &seconds, err)) {
+        if (!time_op(t, kind, &pair[i % 2], n_tokens, &seconds, err)) {
             return false;
         }
         best[i % 2] = fmin(best[i % 2], seconds);
     }
+    if (isinf(best[1])) {
+        best[0] = best[1];
+    }
+    return true;
+}
+
+/* The number of tokens up to which one kernel is better and beyond which another: from the smallest
+ * on as long as the first wins. What there is has the benefit of the doubt. */
+static bool tune_crossover(struct trial *t, uint32_t row, struct vk_tuned *tuned, struct error *err)
+{
+    struct vk_tuning *tuning = &t->backend->device.physical.caps.tuning;
+    const struct vk_tuning_row *limits = &vk_tuning_rows[row];
+    uint32_t most = t->software ? EXPERT_TOKENS_SOFTWARE : limits->largest,
+             found = limits->smallest;
+    double ratio = 1; /* of the last two that differed in favour of another value */
+    while (found < most) {
+        struct vk_tuning pair[2] = {*tuning, *tuning};
+        double best[2];
+        *vk_tuning_value(&pair[0], row) = found;
+        *vk_tuning_value(&pair[1], row) = 2 * found;
+        if (!compare(t, subjects[row].kind, pair, 2 * found, best, err)) {
+            return false;
+        }
+        if (isinf(best[1])) {
+            return true; /* out of time: as it was */
+        }
+        bool within = 2 * found <= tuned->before;
+        bool wins = within ? best[1] * CLEARLY <= best[0] : best[1] < best[0] * CLEARLY;
+        if (wins != within) {
+            ratio = wins ? best[0] / best[1] : best[1] / best[0];
+        }
+        if (!wins) {
+            break;
+        }
+        found *= 2;
+    }
+    if (found == most && tuned->before > most) {
+        return true; /* more has not been tried */
+    }
+    *vk_tuning_value(tuning, row) = found;
+    tuned->speedup = found == tuned->before ? 1 : fmax(ratio, 1);
     return true;
 }
 
@@ -183,16 +358,21 @@ static bool tune_row(struct trial *t, uint32_t row, struct vk_tuned *tuned, stru
 {
     struct vk_tuning *tuning = &t->backend->device.physical.caps.tuning;
     const struct vk_tuning_row *limits = &vk_tuning_rows[row];
-    uint32_t n_tokens = t->software ? subjects[row].software : subjects[row].tokens;
     *tuned = (struct vk_tuned){.row = row, .before = *vk_tuning_value(tuning, row), .speedup = 1};
-    for (uint32_t value = limits->smallest; n_tokens > 0 && value <= limits->largest; value *= 2) {
+    if (subjects[row].tokens == 0) {
+        bool ok = tune_crossover(t, row, tuned, err);
+        tuned->after = *vk_tuning_value(tuning, row);
+        return ok;
+    }
+    uint32_t tokens = t->software ? subjects[row].software : subjects[row].tokens;
+    for (uint32_t value = limits->smallest; value <= limits->largest; value *= 2) {
         struct vk_tuning pair[2] = {*tuning, *tuning};
         double best[2];
         if (value == *vk_tuning_value(tuning, row)) {
             continue;
         }
         *vk_tuning_value(&pair[1], row) = value;
-        if (!compare(t, pair, n_tokens, best, err)) {
+        if (!compare(t, subjects[row].kind, pair, tokens, best, err)) {
             return false;
         }
         if (best[1] < best[0] * CLEARLY) {
@@ -212,7 +392,9 @@ bool vk_tune(struct vk_backend *backend, struct vk_tuned tuned[VK_TUNING_COUNT],
         return error_set(err, "there is no folder to keep what would be found in");
     }
     bool ok = make_trial(&trial, backend, err);
+    double start = vk_clock();
     for (uint32_t row = 0; ok && row < VK_TUNING_COUNT; row++) {
+        trial.deadline = start + TUNE_SECONDS * (row + 1) / VK_TUNING_COUNT;
         ok = tune_row(&trial, row, &tuned[row], err);
     }
     free_trial(&trial);

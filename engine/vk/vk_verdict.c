@@ -73,8 +73,8 @@ static uint32_t find_faults(const struct vk_physical *physical, struct vk_tiers 
     return off;
 }
 
-bool vk_verdict_apply(struct vk_physical *physical, uint32_t tiers_off, const char *folder,
-                      struct error *err)
+bool vk_verdict_apply(struct vk_physical *physical, const struct vk_options *options,
+                      const char *folder, struct error *err)
 {
     struct vk_verdict verdict = {0};
     if (folder && !read_file(&physical->identity, folder, &verdict)) {
@@ -86,7 +86,12 @@ bool vk_verdict_apply(struct vk_physical *physical, uint32_t tiers_off, const ch
                          "cpu, or update the driver (moxie selftest tells more)",
                          physical->info.name, physical->info.driver);
     }
-    uint32_t off = tiers_off | verdict.tiers_off | find_faults(physical, NULL);
+    if (options->tiers_forced & 1u << VK_TIER_integer_dot) {
+        physical->caps.integer_dot = physical->integer_dot_extension;
+    }
+    physical->caps.emulated_matrices =
+        (options->tiers_forced & 1u << VK_TIER_cooperative_matrix) && physical->caps.float16;
+    uint32_t off = options->tiers_off | verdict.tiers_off | find_faults(physical, NULL);
 #define X(tier, name) physical->caps.tier = physical->caps.tier && !(off & 1u << VK_TIER_##tier);
     VK_TIERS(X)
 #undef X

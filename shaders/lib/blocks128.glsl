@@ -4,13 +4,17 @@
  * A piece is eight l of a half with all four k: 32 elements out of units of 8 bytes.
  *
  * A type defines struct eight_bytes, what a piece is made of, includes this file and defines the
- * two functions declared first.
+ * functions declared first.
  */
 
 eight_bytes eight_load(words w, uint rows, uint cols, uint row, uint piece);
 
 /* The i-th four, of two, of the eight elements with this k. */
 vec4 eight_four(eight_bytes e, uint k, uint i);
+
+/* The codes of this four, a byte each, and what makes weights of them: x code + y. */
+uint eight_codes(eight_bytes e, uint k, uint i);
+vec2 eight_scale_of(eight_bytes e, uint k);
 
 /* Of the scales of a half, a byte for every 16 elements, those that a piece needs: k = 0 and 1 in
  * the halves of the first word, 2 and 3 in those of the second. */
@@ -24,6 +28,7 @@ uint eight_scale(uvec2 scales, uint k)
 }
 
 #define PIECE_FOURS 8u
+#define WEIGHTS_SCALE_COLUMNS 16u
 
 uint piece_column(uint piece, uint i)
 {
@@ -45,4 +50,13 @@ void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec
     uint k = column >> 5 & 3u;
     low = eight_four(e, k, 0u);
     high = eight_four(e, k, 1u);
+}
+
+void weights_codes8(words w, uint rows, uint cols, uint row, uint column, out uvec2 codes,
+                    out vec2 scale)
+{
+    eight_bytes e = eight_load(w, rows, cols, row, (column >> 7) * 4u + (column >> 3 & 3u));
+    uint k = column >> 5 & 3u;
+    codes = uvec2(eight_codes(e, k, 0u), eight_codes(e, k, 1u));
+    scale = eight_scale_of(e, k);
 }

@@ -3,7 +3,7 @@
  * it.
  *
  * A type defines struct block_head, what the 32 elements share (scale, offset, fifth bits),
- * includes this file and defines the two functions declared first.
+ * includes this file and defines the functions declared first.
  */
 
 /* What belongs to the block-th 32 elements of a row. */
@@ -12,7 +12,12 @@ block_head block_load(words w, uint rows, uint cols, uint row, uint block);
 /* The i-th four of the 32 elements; codes are their nibbles, a byte each. */
 vec4 block_four(block_head head, uint codes, uint i);
 
+/* These four as int8, and what makes weights of them: x code + y. */
+uint block_codes(block_head head, uint codes, uint i);
+vec2 block_scale(block_head head);
+
 #define PIECE_FOURS 8u
+#define WEIGHTS_SCALE_COLUMNS 32u
 
 uint piece_column(uint piece, uint i)
 {
@@ -39,4 +44,17 @@ void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec
     block_head head = block_load(w, rows, cols, row, block);
     low = block_four(head, nibble_bytes(nibbles.x, shift), eight * 2u);
     high = block_four(head, nibble_bytes(nibbles.y, shift), eight * 2u + 1u);
+}
+
+void weights_codes8(words w, uint rows, uint cols, uint row, uint column, out uvec2 codes,
+                    out vec2 scale)
+{
+    uint block = column >> 5;
+    uint eight = column >> 3 & 3u;
+    uint shift = (eight >> 1) * 4u;
+    uvec2 nibbles = words2(uvec2(w)).v[(row * (cols >> 5) + block) * 2u + (eight & 1u)];
+    block_head head = block_load(w, rows, cols, row, block);
+    codes.x = block_codes(head, nibble_bytes(nibbles.x, shift), eight * 2u);
+    codes.y = block_codes(head, nibble_bytes(nibbles.y, shift), eight * 2u + 1u);
+    scale = block_scale(head);
 }

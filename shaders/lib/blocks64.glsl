@@ -16,6 +16,7 @@ uvec4 fifth_bits16(words w, uint rows, uint cols, uint row, uint block, uint uni
 uvec2 fifth_bits8(words w, uint rows, uint cols, uint row, uint block, uint eight);
 
 #define PIECE_FOURS 8u
+#define WEIGHTS_SCALE_COLUMNS 32u
 
 uint piece_column(uint piece, uint i)
 {
@@ -41,12 +42,15 @@ vec2 group_scale(uvec4 header, uint group)
     return unpackHalf2x16(header.x) * vec2(scale, minimum);
 }
 
-/* Four elements of a group. */
-vec4 group_four(vec2 scale, uint nibbles, uint fifth_bits, uint group)
+/* Four elements of a group, a byte each, and what they stand for. */
+uint group_codes(uint nibbles, uint fifth_bits, uint group)
 {
     uint codes = nibble_bytes(nibbles, (group & 1u) * 4u);
-    codes |= (fifth_bits >> group & 0x01010101u) << 4;
-    return scale.x * unpack_u8x4(codes) - scale.y;
+    return codes | (fifth_bits >> group & 0x01010101u) << 4;
+}
+vec4 group_four(vec2 scale, uint nibbles, uint fifth_bits, uint group)
+{
+    return scale.x * unpack_u8x4(group_codes(nibbles, fifth_bits, group)) - scale.y;
 }
 
 void weights_piece(words w, uint rows, uint cols, uint row, uint piece, out vec4 fours[PIECE_FOURS])
@@ -75,4 +79,17 @@ void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec
     vec2 scale = group_scale(block_header(w, rows, cols, row, block), group);
     low = group_four(scale, nibbles.x, fifth_bits.x, group);
     high = group_four(scale, nibbles.y, fifth_bits.y, group);
+}
+
+void weights_codes8(words w, uint rows, uint cols, uint row, uint column, out uvec2 codes,
+                    out vec2 scale)
+{
+    uint block = column >> 8;
+    uint group = column >> 5 & 7u;
+    uint eight = column >> 3 & 3u;
+    uvec2 nibbles = words2(uvec2(w)).v[row * (cols >> 4) + (column >> 6) * 4u + eight];
+    uvec2 fifth_bits = fifth_bits8(w, rows, cols, row, block, eight);
+    codes.x = group_codes(nibbles.x, fifth_bits.x, group);
+    codes.y = group_codes(nibbles.y, fifth_bits.y, group);
+    scale = group_scale(block_header(w, rows, cols, row, block), group) * vec2(1.0, -1.0);
 }

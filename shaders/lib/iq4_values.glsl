@@ -11,3 +11,10 @@ vec4 iq4_values(uint codes)
     vec4 n = unpack_u8x4(codes);
     return roundEven((((0.001586 * n + 0.031086) * n - 1.3719) * n + 24.174) * n - 126.57);
 }
+
+/* The same as int8, a byte each. */
+uint iq4_bytes(uint codes)
+{
+    ivec4 values = ivec4(iq4_values(codes)) & 255;
+    return uint(values.x | values.y << 8 | values.z << 16 | values.w << 24);
+}

@@ -13,6 +13,10 @@
  *       loads: PIECE_FOURS times four weights, the i-th four from column piece_column(piece, i) on.
  *       Pieces 0 .. pieces_of(cols) - 1 hold every column once. For products with one vector.
  *
+ *   WEIGHTS_SCALE_COLUMNS, weights_codes8(w, rows, cols, row, column, codes, scale)
+ *       Block types only: the same eight as int8, a byte each, weight = scale.x code + scale.y.
+ *       WEIGHTS_SCALE_COLUMNS neighbours, 16 or 32, have the same scale. For products of integers.
+ *
  * w is the address of the matrix [rows, cols]; row < rows.
  */
 #include "weight_readers.glsl"

@@ -1,105 +1,28 @@
-/* Matrix times many vectors: one work-group makes a tile of 64 rows x TILE_TOKENS vectors.
+/* Picks how tiles of a product with many vectors are multiplied, by -DTILE_<TIER>: one file a tier
+ * of devices, and lib/tile_float32.glsl where no tier is asked for. Each has the same ways in, for
+ * the kernels that use them; what they must do is told here.
  *
- * 32 columns at a time, the work-group unpacks the weights and the vectors into shared memory as
- * [column][row] and [column][vector]; then each invocation multiplies 8 rows by 4 vectors in
- * registers. Invocation i has rows 4 r ... 4 r + 3 and 32 + 4 r ... 32 + 4 r + 3 with r = i % 8,
- * and vectors 4 (i / 8) ... + 3. The products of 32 columns are summed by themselves before they
- * join the rest, which keeps long sums accurate. GROUP_SIZE = 2 TILE_TOKENS; TILE_TOKENS is 16, 32
- * or 64. Edges are filled with zeros. Shared memory: 8 KiB + 128 bytes a vector.
+ *   GROUP_SIZE, TILE_TOKENS, TILE_ROWS
+ *       invocations of the work-group, and vectors and rows of its tile: GROUP_SIZE = 2
+ *       TILE_TOKENS; TILE_TOKENS is 16, 32 or 64; TILE_ROWS is 64.
+ *
+ *   tile_fetched_vector()
+ *       the vector of the tile whose place this invocation must know.
+ *
+ *   tile_product(w, rows, cols, first_row, x, x_row, low, high)
+ *       low[j] = rows tile_row() ... + 3, high[j] = 32 rows further, of w's rows from first_row on
+ *       times vector tile_vector() + j. x_row: index in x of f32 where vector tile_fetched_vector()
+ *       begins, a multiple of cols, or NO_VECTOR. Every invocation must call.
+ *
+ * Where a tier wants x in another format than f32 (lib/packed.glsl), args.x is the address of x in
+ * that format; x_row still counts as if it were f32.
  */
-layout(constant_id = 0) const uint GROUP_SIZE = 128u;
-layout(constant_id = 1) const uint TILE_TOKENS = 64u;
-layout(local_size_x_id = 0, local_size_x = 128) in;
-
-#include "quant.glsl"
-
-#define TILE_ROWS 64u
-#define TILE_COLUMNS 32u
-#define NO_VECTOR 0xFFFFFFFFu
-
-shared float tile_weights[TILE_COLUMNS * TILE_ROWS];
-shared float tile_x[TILE_COLUMNS * TILE_TOKENS];
-
-/* The vector of the tile that this invocation fetches (the same one for all columns). */
-uint tile_fetched_vector()
-{
-    return gl_LocalInvocationIndex % TILE_TOKENS;
-}
-/* First of the four vectors, and of the first and second four rows, that it multiplies. */
-uint tile_vector()
-{
-    return gl_LocalInvocationIndex / 8u * 4u;
-}
-uint tile_row()
-{
-    return gl_LocalInvocationIndex % 8u * 4u;
-}
-
-void tile_fetch_weights(words w, uint rows, uint cols, uint first_row, uint first_column)
-{
-    for (uint item = gl_LocalInvocationIndex; item < TILE_ROWS * TILE_COLUMNS / 8u;
-         item += GROUP_SIZE) {
-        uint row = item % TILE_ROWS;
-        uint column = item / TILE_ROWS * 8u;
-        vec4 low = vec4(0.0);
-        vec4 high = vec4(0.0);
-        if (first_row + row < rows && first_column + column < cols) {
-            weights_load8(w, rows, cols, first_row + row, first_column + column, low, high);
-        }
-        for (uint i = 0u; i < 4u; i++) {
-            tile_weights[(column + i) * TILE_ROWS + row] = low[i];
-            tile_weights[(column + 4u + i) * TILE_ROWS + row] = high[i];
-        }
-    }
-}
-
-void tile_fetch_x(f32s x, uint x_row, uint cols, uint first_column)
-{
-    uint vector = tile_fetched_vector();
-    uint column = gl_LocalInvocationIndex / TILE_TOKENS * 4u;
-    for (; column < TILE_COLUMNS; column += GROUP_SIZE / TILE_TOKENS * 4u) {
-        vec4 four = vec4(0.0);
-        if (x_row != NO_VECTOR) {
-            four = row_load4(x, x_row, cols, first_column + column);
-        }
-        for (uint i = 0u; i < 4u; i++) {
-            tile_x[(column + i) * TILE_TOKENS + vector] = four[i];
-        }
-    }
-}
-
-/* low[j] = rows tile_row() ... + 3, high[j] = 32 rows further, of w's rows from first_row on times
- * vector tile_vector() + j. x_row: index in x where vector tile_fetched_vector() begins, or
- * NO_VECTOR. Every invocation must call. */
-void tile_product(words w, uint rows, uint cols, uint first_row, f32s x, uint x_row,
-                  out vec4 low[4], out vec4 high[4])
-{
-    for (uint j = 0u; j < 4u; j++) {
-        low[j] = vec4(0.0);
-        high[j] = vec4(0.0);
-    }
-    for (uint first_column = 0u; first_column < cols; first_column += TILE_COLUMNS) {
-        barrier();
-        tile_fetch_weights(w, rows, cols, first_row, first_column);
-        tile_fetch_x(x, x_row, cols, first_column);
-        barrier();
-        vec4 low_part[4] = vec4[4](vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0));
-        vec4 high_part[4] = low_part;
-        for (uint k = 0u; k < TILE_COLUMNS; k++) {
-            uint a = k * TILE_ROWS + tile_row();
-            uint b = k * TILE_TOKENS + tile_vector();
-            vec4 a_low = vec4(tile_weights[a], tile_weights[a + 1u], tile_weights[a + 2u],
-                              tile_weights[a + 3u]);
-            vec4 a_high = vec4(tile_weights[a + 32u], tile_weights[a + 33u], tile_weights[a + 34u],
-                               tile_weights[a + 35u]);
-            for (uint j = 0u; j < 4u; j++) {
-                low_part[j] += a_low * tile_x[b + j];
-                high_part[j] += a_high * tile_x[b + j];
-            }
-        }
-        for (uint j = 0u; j < 4u; j++) {
-            low[j] += low_part[j];
-            high[j] += high_part[j];
-        }
-    }
-}
+#if defined(TILE_COOPERATIVE_MATRIX)
+#include "tile_cooperative_matrix.glsl"
+#elif defined(TILE_FLOAT16)
+#include "tile_float16.glsl"
+#elif defined(TILE_INTEGER_DOT)
+#include "tile_integer_dot.glsl"
+#else
+#include "tile_float32.glsl"
+#endif

@@ -58,6 +58,31 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer st
     uint reserved1;
     uint tokens[];
 };
+/* The same for the op that writes it. */
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer step_written
+{
+    uint n_tokens;
+    uint position;
+    uint reserved0;
+    uint reserved1;
+    uint tokens[];
+};
+/* struct sampling_state of engine/base/sampling.h */
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer sampling_states
+{
+    uint seed[2];
+    float inverse_temperature;
+    uint top_k;
+    uint top_p;
+    uint min_weight;
+    float penalty;
+    float inverse_penalty;
+    uint n_valid;
+    uint repeat_last;
+    uint n_recent;
+    uint oldest_recent;
+    uint reserved[4];
+};
 
 #define MOXIE_GLSL
 #include "../op_args.h"

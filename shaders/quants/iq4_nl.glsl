@@ -19,3 +19,13 @@ vec4 block_four(block_head head, uint codes, uint i)
 {
     return head.d * iq4_values(codes);
 }
+
+uint block_codes(block_head head, uint codes, uint i)
+{
+    return iq4_bytes(codes);
+}
+
+vec2 block_scale(block_head head)
+{
+    return vec2(head.d, 0.0);
+}

@@ -42,3 +42,13 @@ vec4 block_four(block_head head, uint codes, uint i)
     vec4 values = unpack_u8x4(offset_values(codes));
     return (values * head.scale0 - 32.0 * head.scale0) * head.scale1;
 }
+
+uint block_codes(block_head head, uint codes, uint i)
+{
+    return offset_values(codes);
+}
+
+vec2 block_scale(block_head head)
+{
+    return vec2(1.0, -32.0) * head.scale0 * head.scale1;
+}

@@ -23,9 +23,19 @@ eight_bytes eight_load(words w, uint rows, uint cols, uint row, uint piece)
     return e;
 }
 
-vec4 eight_four(eight_bytes e, uint k, uint i)
+uint eight_codes(eight_bytes e, uint k, uint i)
+{
+    return e.pairs[i] >> k * 2u & 0x03030303u;
+}
+
+vec2 eight_scale_of(eight_bytes e, uint k)
 {
     uint both = eight_scale(e.scales, k);
-    vec2 scale = e.d_dmin * vec2(both & 15u, both >> 4);
-    return scale.x * unpack_u8x4(e.pairs[i] >> k * 2u & 0x03030303u) - scale.y;
+    return e.d_dmin * vec2(both & 15u, -float(both >> 4));
+}
+
+vec4 eight_four(eight_bytes e, uint k, uint i)
+{
+    vec2 scale = eight_scale_of(e, k);
+    return scale.x * unpack_u8x4(eight_codes(e, k, i)) + scale.y;
 }

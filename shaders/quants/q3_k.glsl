@@ -36,8 +36,17 @@ eight_bytes eight_load(words w, uint rows, uint cols, uint row, uint piece)
     return e;
 }
 
+uint eight_codes(eight_bytes e, uint k, uint i)
+{
+    return e.pairs[i] >> k * 2u & 0x03030303u | (e.third_bits[i] >> k & 0x01010101u) << 2;
+}
+
+vec2 eight_scale_of(eight_bytes e, uint k)
+{
+    return vec2(1.0, -4.0) * (e.d * (float(eight_scale(e.scales, k)) - 32.0));
+}
+
 vec4 eight_four(eight_bytes e, uint k, uint i)
 {
-    uint codes = e.pairs[i] >> k * 2u & 0x03030303u | (e.third_bits[i] >> k & 0x01010101u) << 2;
-    return e.d * (float(eight_scale(e.scales, k)) - 32.0) * (unpack_u8x4(codes) - 4.0);
+    return eight_scale_of(e, k).x * (unpack_u8x4(eight_codes(e, k, i)) - 4.0);
 }

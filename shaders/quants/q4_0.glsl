@@ -18,3 +18,13 @@ vec4 block_four(block_head head, uint codes, uint i)
 {
     return head.d * (unpack_u8x4(codes) - 8.0);
 }
+
+uint block_codes(block_head head, uint codes, uint i)
+{
+    return codes;
+}
+
+vec2 block_scale(block_head head)
+{
+    return vec2(1.0, -8.0) * head.d;
+}

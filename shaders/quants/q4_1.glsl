@@ -18,3 +18,13 @@ vec4 block_four(block_head head, uint codes, uint i)
 {
     return head.d_m.x * unpack_u8x4(codes) + head.d_m.y;
 }
+
+uint block_codes(block_head head, uint codes, uint i)
+{
+    return codes;
+}
+
+vec2 block_scale(block_head head)
+{
+    return head.d_m;
+}

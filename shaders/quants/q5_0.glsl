@@ -22,3 +22,13 @@ vec4 block_four(block_head head, uint codes, uint i)
 {
     return head.d * (unpack_u8x4(codes | bit_bytes(head.fifth_bits >> i * 4u) << 4) - 16.0);
 }
+
+uint block_codes(block_head head, uint codes, uint i)
+{
+    return codes | bit_bytes(head.fifth_bits >> i * 4u) << 4;
+}
+
+vec2 block_scale(block_head head)
+{
+    return vec2(1.0, -16.0) * head.d;
+}

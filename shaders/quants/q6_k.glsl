@@ -28,10 +28,19 @@ eight_bytes eight_load(words w, uint rows, uint cols, uint row, uint piece)
     return e;
 }
 
-vec4 eight_four(eight_bytes e, uint k, uint i)
+uint eight_codes(eight_bytes e, uint k, uint i)
 {
     uint low = (k & 1u) == 0u ? e.even[i] : e.odd[i];
-    uint codes = nibble_bytes(low, (k >> 1) * 4u) | (e.high[i] >> k * 2u & 0x03030303u) << 4;
-    float scale = e.d * float(bitfieldExtract(int(eight_scale(e.scales, k)), 0, 8));
-    return scale * (unpack_u8x4(codes) - 32.0);
+    return nibble_bytes(low, (k >> 1) * 4u) | (e.high[i] >> k * 2u & 0x03030303u) << 4;
+}
+
+vec2 eight_scale_of(eight_bytes e, uint k)
+{
+    int scale = bitfieldExtract(int(eight_scale(e.scales, k)), 0, 8);
+    return vec2(1.0, -32.0) * (e.d * float(scale));
+}
+
+vec4 eight_four(eight_bytes e, uint k, uint i)
+{
+    return eight_scale_of(e, k).x * (unpack_u8x4(eight_codes(e, k, i)) - 32.0);
 }

@@ -2,6 +2,7 @@
 #include "../lib/unpack.glsl"
 
 #define PIECE_FOURS 4u
+#define WEIGHTS_SCALE_COLUMNS 32u
 
 uint piece_column(uint piece, uint i)
 {
@@ -32,4 +33,11 @@ void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec
     float d = block_scale(w, rows, cols, row, column >> 5);
     low = d * unpack_s8x4(quants.x);
     high = d * unpack_s8x4(quants.y);
+}
+
+void weights_codes8(words w, uint rows, uint cols, uint row, uint column, out uvec2 codes,
+                    out vec2 scale)
+{
+    codes = words2(uvec2(w)).v[row * (cols >> 3) + (column >> 3)];
+    scale = vec2(block_scale(w, rows, cols, row, column >> 5), 0.0);
 }

@@ -40,7 +40,8 @@ struct fuzz_target {
                      fuzz_change *change);
 };
 extern const struct fuzz_target fuzz_moxie, fuzz_gguf, fuzz_safetensors, fuzz_config, fuzz_imatrix,
-    fuzz_tokenizer, fuzz_tokenizer_model, fuzz_template, fuzz_messages, fuzz_eval, fuzz_quant;
+    fuzz_tokenizer, fuzz_tokenizer_model, fuzz_template, fuzz_messages, fuzz_eval, fuzz_quant,
+    fuzz_cache;
 
 /* ---- for targets ---- */
 

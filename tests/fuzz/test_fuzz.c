@@ -119,3 +119,8 @@ Test(fuzz, quant)
 {
     replay(&fuzz_quant, "quant");
 }
+
+Test(fuzz, cache)
+{
+    replay(&fuzz_cache, "cache");
+}

@@ -210,6 +210,7 @@ struct moxie_model *golden_open(const char *path)
     struct moxie_error err;
     struct moxie_options options = moxie_options_defaults();
     options.device = golden_device()->id;
+    options.arithmetic = golden_device()->vulkan ? "f32" : NULL;
     struct moxie_model *model = moxie_open(path, &options, &err);
     cr_assert_not_null(model, "%s", err.text);
     return model;

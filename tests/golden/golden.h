@@ -5,7 +5,8 @@
  * GOLDEN_DEVICE is "cpu" (and GOLDEN_CPU "none", "avx2" or "avx512"), "vulkan" (the first usable
  * device of the driver that VK_ICD_FILENAMES names), or "gpu" (a Vulkan device that is no
  * software). Without it the tests run on the CPU with all it can do. GOLDEN_SHORT leaves out what
- * another device covers: for SwiftShader, whose compiler takes most of the time.
+ * another device or another build covers: for SwiftShader, whose compiler takes most of the time,
+ * and for the sanitizers.
  */
 #pragma once
 
@@ -49,7 +50,8 @@ json_t *golden_tiny_reference(void);
 /* The shipped demo model; skips the test if it is absent. */
 const char *golden_demo(void);
 
-/* On golden_device(); a failure fails the test. context 0: the model's. */
+/* On golden_device(), a GPU with floats in all products (test_golden_arithmetic has the others); a
+ * failure fails the test. context 0: the model's. */
 struct moxie_model *golden_open(const char *path);
 struct moxie_session *golden_session(struct moxie_model *model, enum moxie_kv_type kv_type,
                                      uint32_t context);

@@ -5,6 +5,7 @@
 #include <criterion/parameterized.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/check.h"
 #include "tests/golden/golden.h"
@@ -79,18 +80,32 @@ ParameterizedTestParameters(golden_families, logits_and_routes)
     return cr_make_param_array(struct family, families, N_FAMILIES);
 }
 
+/* In short a Vulkan device runs those that between them have every op. */
+static bool is_left_out(const struct family *family)
+{
+    return golden_short() && golden_device()->vulkan &&
+           strcmp(family->name, "qwen3moe_mixed") != 0 && strcmp(family->name, "gptoss") != 0 &&
+           strcmp(family->name, "deepseek_v3") != 0;
+}
+
 ParameterizedTest(struct family *family, golden_families, logits_and_routes)
 {
     struct reference reference;
+    if (is_left_out(family)) {
+        cr_skip("in short, three families");
+    }
     struct moxie_model *model = open_family(family, &reference);
     static const size_t parts[] = {33, 1, 5, 67};
     double worst[2] = {0};
     for (size_t i = 0; i < (golden_short() ? 1 : sizeof(parts) / sizeof(parts[0])); i++) {
         double exact =
             run_parts(model, &reference, MOXIE_KV_F32, parts[i], golden_device()->nmse / 100, 1e-4);
-        double half = run_parts(model, &reference, MOXIE_KV_F16, parts[i], HALF_NMSE, 1e-2);
         worst[0] = exact > worst[0] ? exact : worst[0];
-        worst[1] = half > worst[1] ? half : worst[1];
+        /* Each list has an attention of its own for it: the chunk's and the single token's. */
+        if (i < 2 || !golden_device()->vulkan) {
+            double half = run_parts(model, &reference, MOXIE_KV_F16, parts[i], HALF_NMSE, 1e-2);
+            worst[1] = half > worst[1] ? half : worst[1];
+        }
     }
     printf("%-16s NMSE at most %.1e (f32 cache), %.1e (f16 cache)\n", family->name, worst[0],
            worst[1]);

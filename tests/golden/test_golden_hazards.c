@@ -55,6 +55,7 @@ static struct family families[] = {
     {"deepseek_v2_lite", false, {53, 31}, {62, 37}, {68, 43}},
     {"deepseek_v2", false, {37, 21}, {43, 25}, {49, 31}},
     {"deepseek_v3", false, {56, 31}, {65, 37}, {74, 46}},
+    {"deepseek_v3_fp8", false, {37, 21}, {43, 25}, {49, 31}},
     {"olmoe", true, {41, 35}, {44, 38}, {48, 42}},
     {"gptoss", true, {54, 48}, {58, 52}, {64, 58}},
     {"deepseek_v3", true, {70, 45}, {77, 49}, {86, 58}},
@@ -176,13 +177,21 @@ static void expect_every_border(const struct op_list *list, const uint32_t *step
     free(merged);
 }
 
+/* tokens 0: the list of a token that ends by choosing the next one. */
+static void write_list(const struct memory *memory, uint32_t tokens, struct op_list *list)
+{
+    struct error err = {{0}};
+    cr_assert(tokens > 0 ? forward_write(&memory->forward, tokens, list, &err)
+                         : forward_write_next(&memory->forward, list, &err),
+              "%s", err.text);
+    op_list_bind(list);
+}
+
 /* Returns how many ops and steps it has. */
 static struct count check_list(const struct memory *memory, uint32_t tokens)
 {
     struct op_list list;
-    struct error err = {{0}};
-    cr_assert(forward_write(&memory->forward, tokens, &list, &err), "%s", err.text);
-    op_list_bind(&list);
+    write_list(memory, tokens, &list);
     uint32_t *steps = calloc(list.n_ops, sizeof(*steps));
     cr_assert(steps);
     uint32_t n_steps = op_list_steps(&list, steps);
@@ -219,9 +228,10 @@ ParameterizedTest(struct family *family, golden_hazards, steps_keep_apart)
         struct memory memory;
         memory_init(&memory, model, observe);
         struct count one = check_list(&memory, 1), few = check_list(&memory, 8);
-        struct count chunk = check_list(&memory, CHUNK);
+        struct count chunk = check_list(&memory, CHUNK), next = check_list(&memory, 0);
         if (!observe) {
             expect_count(family, "one token", one, family->one);
+            expect_count(family, "one that is chosen", next, family->one);
             expect_count(family, "8 tokens", few, family->few);
             expect_count(family, "a chunk", chunk, family->chunk);
         }
@@ -331,19 +341,17 @@ ParameterizedTestParameters(golden_hazards, ops_are_honest)
 
 ParameterizedTest(struct family *family, golden_hazards, ops_are_honest)
 {
-    static const uint32_t counts[] = {CHUNK, 1, 3};
+    static const uint32_t counts[] = {CHUNK, 1, 2, 0}; /* as write_list has them */
     struct moxie_model *model = open_family(family);
     struct memory memory;
     memory_init(&memory, model, family->mixed);
     struct bytes bytes = {malloc(memory.bytes), malloc(memory.bytes), malloc(memory.bytes)};
     cr_assert(bytes.before && bytes.after && bytes.again);
     begin_memory(&memory);
-    for (uint32_t i = 0, position = 0; i < 3; position += counts[i++]) {
+    for (uint32_t i = 0, position = 0; i < 4; position += counts[i++]) {
         struct op_list list;
-        struct error err = {{0}};
-        cr_assert(forward_write(&memory.forward, counts[i], &list, &err), "%s", err.text);
-        op_list_bind(&list);
-        write_step(&memory, counts[i], position);
+        write_list(&memory, counts[i], &list);
+        write_step(&memory, counts[i] > 0 ? counts[i] : 1, position);
         for (uint32_t k = 0; k < list.n_ops; k++) {
             try_op(model, &memory, &list, k, &bytes);
         }

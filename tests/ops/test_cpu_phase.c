@@ -117,9 +117,9 @@ static void add_experts(struct sample *s, struct check_random *random, const str
                                           (uint64_t)s->n_tokens * TOP_K * sizeof(*ids), ids);
     struct tensor *h = add_tensor(s, DTYPE_F32, (uint64_t)s->n_tokens * TOP_K, FFN,
                                   (uint64_t)s->n_tokens * TOP_K * FFN * sizeof(float), NULL);
-    struct op *op = op_list_add(
-        &s->list, OP_expert_gate_up, DTYPE_Q4_K,
-        (const struct tensor *[]){step, slabs, id_tensor, x, norm, NULL, NULL, NULL, NULL, h});
+    struct op *op = op_list_add(&s->list, OP_expert_gate_up, DTYPE_Q4_K,
+                                (const struct tensor *[]){step, slabs, id_tensor, x, norm, NULL,
+                                                          NULL, NULL, NULL, NULL, h});
     op->args.expert_gate_up.hidden = COLS;
     op->args.expert_gate_up.ffn = FFN;
     op->args.expert_gate_up.n_experts = N_EXPERTS;

@@ -112,9 +112,9 @@ static struct op_cost cost_of_experts(uint32_t here, uint32_t n)
     struct op op = {.kind = OP_expert_down,
                     .dtype = DTYPE_Q4_K,
                     .max_tokens = n,
-                    .n_tensors = 8,
+                    .n_tensors = 9,
                     .experts_here = here};
-    for (uint32_t i = 0; i < 8; i++) {
+    for (uint32_t i = 0; i < 9; i++) {
         op.tensors[i] = &tensor;
     }
     op.args.expert_down.hidden = 24;
@@ -128,9 +128,11 @@ Test(op_cost, classes_of_experts_share_the_work)
 {
     for (uint32_t n = 1; n < 9; n++) {
         struct op_cost all = cost_of_experts(0, n);
-        struct op_cost parts = op_cost_sum(cost_of_experts(3, n), cost_of_experts(5, n));
-        cr_expect_float_eq(parts.weight_bytes, all.weight_bytes, 1e-6 * all.weight_bytes);
-        cr_expect_float_eq(parts.operations, all.operations, 1e-6 * all.operations);
+        struct op_cost three = cost_of_experts(3, n), five = cost_of_experts(5, n);
+        cr_expect_float_eq(three.weight_bytes + five.weight_bytes, all.weight_bytes,
+                           1e-6 * all.weight_bytes);
+        cr_expect_float_eq(three.operations + five.operations, all.operations,
+                           1e-6 * all.operations);
         cr_expect_float_eq(all.operations, n * 3 * 2.0 * 24 * 512, 0.5);
     }
     /* One token: exactly the three it takes; q4_k blocks of 256 are 144 bytes; a bias is f32. */
@@ -145,8 +147,8 @@ Test(op_cost, counted_experts)
     const double experts[] = {6, 0, 0, 0, 1, 1};
     struct op_loads loads[2] = {{5, NULL}, {5, experts}};
     struct tensor tensor = {0};
-    struct op op = {.kind = OP_expert_down, .dtype = DTYPE_Q4_K, .max_tokens = 5, .n_tensors = 8};
-    for (uint32_t i = 0; i < 8; i++) {
+    struct op op = {.kind = OP_expert_down, .dtype = DTYPE_Q4_K, .max_tokens = 5, .n_tensors = 9};
+    for (uint32_t i = 0; i < 9; i++) {
         op.tensors[i] = &tensor;
     }
     op.args.expert_down.hidden = 24;

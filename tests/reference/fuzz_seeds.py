@@ -3,8 +3,9 @@
 
     fuzz_seeds.py MOXIE_PROGRAM
 
-Needs no packages. The same program makes the same files.
+Needs no packages, but libxxhash. The same program makes the same files.
 """
+import ctypes
 import json
 import pathlib
 import random
@@ -313,10 +314,21 @@ def gguf_parts(raw):
     return b"\n--8<--\n".join(parts)
 
 
+def caches():
+    """As engine/base/cache_file.h has them: sizes of kernels (vk_tuning.h), and any bytes."""
+    key = b"fuzz, one device\0"
+    xxh3 = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+    xxh3.restype, xxh3.argtypes = ctypes.c_uint64, (ctypes.c_char_p, ctypes.c_size_t)
+    for name, data in (("tuning", struct.pack("<6I", 32, 8, 1, 32, 32, 64)), ("bytes", bytes(range(1, 90)))):
+        checksum = xxh3(key + data, len(key + data))
+        head = b"MOXCACHE" + struct.pack("<IIQQ", 1, len(key), len(data), checksum)
+        (SEEDS / "cache" / f"{name}.cache").write_bytes(head + key + data)
+
+
 def main():
     program = pathlib.Path(sys.argv[1]).resolve()
     for target in ("moxie", "gguf", "safetensors", "config", "imatrix", "tokenizer", "tokenizer_model",
-                   "template", "messages", "quant"):
+                   "template", "messages", "quant", "cache"):
         (SEEDS / target).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         for family in (qwen3moe, qwen2moe, llama, deepseek, gptoss):
@@ -334,6 +346,7 @@ def main():
     numbers = random.Random(4)
     (SEEDS / "quant" / "normal.quant").write_bytes(struct.pack("<256f", *(numbers.gauss(0, 1) for _ in range(256))) +
                                                    struct.pack("<256f", *(numbers.random() for _ in range(256))))
+    caches()
     (SEEDS / "template" / "many.template").write_text(TEMPLATE)
     for path in sorted(GOLDEN.glob("*.json")):
         config = json.loads(path.read_text()).get("config")

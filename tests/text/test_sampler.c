@@ -29,7 +29,7 @@ static void count_draws(struct sampler_options options, const float *logits, uin
     struct sampler *sampler = create(options, n);
     memset(counts, 0, n * sizeof(*counts));
     for (uint32_t i = 0; i < draws; i++) {
-        uint32_t id = sampler_pick(sampler, logits, n);
+        uint32_t id = sampler_pick(sampler, logits, n, i);
         cr_assert_lt(id, n);
         counts[id]++;
     }
@@ -65,17 +65,17 @@ static const float ladder[8] = {0.5f, 3, -1, 2, 2.5f, 1, -4, 0};
 Test(greedy, largest_and_lowest_of_equals)
 {
     struct sampler *sampler = create(plain(0), 6);
-    cr_expect_eq(sampler_pick(sampler, (float[]){0, 1, 5, -2, 5, 5}, 6), 2);
-    cr_expect_eq(sampler_pick(sampler, (float[]){-3, -1, -5, -2, -5, -1}, 6), 1);
-    cr_expect_eq(sampler_pick(sampler, (float[]){0, 1, 5, -2, 7, 9}, 4), 2);
-    cr_expect_eq(sampler_pick(sampler, (float[]){0, 1, 5, -2, 7, 9}, 1000), 5);
-    cr_expect_eq(sampler_pick(sampler, (float[]){NAN, -7, NAN, INFINITY, NAN, INFINITY}, 6), 3);
-    cr_expect_eq(sampler_pick(sampler, (float[]){NAN, NAN, -8, -INFINITY, NAN, -9}, 6), 2);
-    cr_expect_eq(sampler_pick(sampler, (float[]){NAN, NAN, NAN, NAN, NAN, NAN}, 6), 0);
+    cr_expect_eq(sampler_pick(sampler, (float[]){0, 1, 5, -2, 5, 5}, 6, 7), 2);
+    cr_expect_eq(sampler_pick(sampler, (float[]){-3, -1, -5, -2, -5, -1}, 6, 7), 1);
+    cr_expect_eq(sampler_pick(sampler, (float[]){0, 1, 5, -2, 7, 9}, 4, 7), 2);
+    cr_expect_eq(sampler_pick(sampler, (float[]){0, 1, 5, -2, 7, 9}, 1000, 7), 5);
+    cr_expect_eq(sampler_pick(sampler, (float[]){NAN, -7, NAN, INFINITY, NAN, INFINITY}, 6, 7), 3);
+    cr_expect_eq(sampler_pick(sampler, (float[]){NAN, NAN, -8, -INFINITY, NAN, -9}, 6, 7), 2);
+    cr_expect_eq(sampler_pick(sampler, (float[]){NAN, NAN, NAN, NAN, NAN, NAN}, 6, 7), 0);
     cr_expect_eq(
         sampler_pick(sampler,
-                     (float[]){-INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY},
-                     6),
+                     (float[]){-INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY}, 6,
+                     7),
         0);
     sampler_destroy(&sampler);
 }
@@ -219,7 +219,7 @@ Test(draw, padded_ids_never)
                                   create(plain(0), 100)};
     for (int s = 0; s < 3; s++) {
         for (int i = 0; i < 500; i++) {
-            cr_assert_lt(sampler_pick(samplers[s], logits, 60), 60);
+            cr_assert_lt(sampler_pick(samplers[s], logits, 60, (uint32_t)i), 60);
         }
         sampler_destroy(&samplers[s]);
     }
@@ -235,7 +235,7 @@ Test(draw, does_not_change_the_logits)
     options.repeat_penalty = 1.5f;
     struct sampler *sampler = create(options, 200);
     for (int i = 0; i < 50; i++) {
-        sampler_accept(sampler, sampler_pick(sampler, logits, 200));
+        sampler_accept(sampler, sampler_pick(sampler, logits, 200, (uint32_t)i));
     }
     cr_expect_eq(memcmp(before, logits, sizeof(logits)), 0);
     sampler_destroy(&sampler);
@@ -254,7 +254,7 @@ Test(draw, seed_repeats)
         options.repeat_penalty = 1.1f;
         struct sampler *sampler = create(options, 500);
         for (int i = 0; i < 200; i++) {
-            ids[run][i] = sampler_pick(sampler, logits, 500);
+            ids[run][i] = sampler_pick(sampler, logits, 500, (uint32_t)i);
             sampler_accept(sampler, ids[run][i]);
         }
         sampler_destroy(&sampler);
@@ -272,13 +272,20 @@ Test(draw, known_sequence)
     struct sampler *sampler = create(plain(1), 8);
     uint32_t ids[12];
     for (int i = 0; i < 12; i++) {
-        ids[i] = sampler_pick(sampler, ladder, 8);
+        ids[i] = sampler_pick(sampler, ladder, 8, (uint32_t)i);
     }
-    static const uint32_t wanted[12] = {1, 1, 0, 3, 3, 1, 1, 1, 4, 1, 3, 1};
+    static const uint32_t wanted[12] = {4, 4, 1, 4, 1, 1, 1, 2, 4, 1, 1, 3};
     cr_expect_eq(memcmp(ids, wanted, sizeof(ids)), 0, "%u %u %u %u %u %u %u %u %u %u %u %u", ids[0],
                  ids[1], ids[2], ids[3], ids[4], ids[5], ids[6], ids[7], ids[8], ids[9], ids[10],
                  ids[11]);
     sampler_destroy(&sampler);
+}
+
+/* The first words of the known answers of Random123 (counter and key all zeros). */
+Test(draw, random_is_philox)
+{
+    cr_expect_eq(sampling_random((uint32_t[2]){0, 0}, 0), 0x6627E8D5u);
+    cr_expect_neq(sampling_random((uint32_t[2]){1, 0}, 0), sampling_random((uint32_t[2]){0, 1}, 0));
 }
 
 Test(penalty, divides_and_multiplies)
@@ -288,26 +295,26 @@ Test(penalty, divides_and_multiplies)
     options.repeat_last = 2;
     struct sampler *sampler = create(options, 4);
     const float logits[4] = {4, 3, 1.9f, -1};
-    cr_expect_eq(sampler_pick(sampler, logits, 4), 0);
+    cr_expect_eq(sampler_pick(sampler, logits, 4, 7), 0);
     sampler_accept(sampler, 0); /* 2, 3, 1.9 */
-    cr_expect_eq(sampler_pick(sampler, logits, 4), 1);
+    cr_expect_eq(sampler_pick(sampler, logits, 4, 7), 1);
     sampler_accept(sampler, 1); /* 2, 1.5, 1.9 */
-    cr_expect_eq(sampler_pick(sampler, logits, 4), 0);
+    cr_expect_eq(sampler_pick(sampler, logits, 4, 7), 0);
     sampler_accept(sampler, 1); /* 0 is forgotten: 4 */
-    cr_expect_eq(sampler_pick(sampler, logits, 4), 0);
+    cr_expect_eq(sampler_pick(sampler, logits, 4, 7), 0);
     sampler_accept(sampler, 0); /* 1 is there once: still 1.5 */
-    cr_expect_eq(sampler_pick(sampler, (float[]){2, 3, 1.4f, -1}, 4), 1);
+    cr_expect_eq(sampler_pick(sampler, (float[]){2, 3, 1.4f, -1}, 4, 7), 1);
     sampler_destroy(&sampler);
     /* Negative logits become smaller too: -1 times 2 is below -1.5. */
     sampler = create(options, 2);
     sampler_accept(sampler, 0);
-    cr_expect_eq(sampler_pick(sampler, (float[]){-1, -1.5f}, 2), 1);
-    cr_expect_eq(sampler_pick(sampler, (float[]){-1, -2.5f}, 2), 0);
+    cr_expect_eq(sampler_pick(sampler, (float[]){-1, -1.5f}, 2, 7), 1);
+    cr_expect_eq(sampler_pick(sampler, (float[]){-1, -2.5f}, 2, 7), 0);
     sampler_destroy(&sampler);
     options.repeat_last = 0; /* off */
     sampler = create(options, 4);
     sampler_accept(sampler, 0);
-    cr_expect_eq(sampler_pick(sampler, logits, 4), 0);
+    cr_expect_eq(sampler_pick(sampler, logits, 4, 7), 0);
     sampler_destroy(&sampler);
 }
 
@@ -321,7 +328,7 @@ Test(penalty, before_the_filters)
     struct sampler *sampler = create(options, 3);
     sampler_accept(sampler, 0);
     for (int i = 0; i < 50; i++) {
-        cr_expect_eq(sampler_pick(sampler, (float[]){4, 3, 1}, 3), 1);
+        cr_expect_eq(sampler_pick(sampler, (float[]){4, 3, 1}, 3, (uint32_t)i), 1);
     }
     sampler_destroy(&sampler);
 }
@@ -340,7 +347,7 @@ Test(filters, top_k_of_many)
         options.top_k = k;
         struct sampler *sampler = create(options, n);
         for (int i = 0; i < 20; i++) {
-            uint32_t id = sampler_pick(sampler, logits, n), better = 0;
+            uint32_t id = sampler_pick(sampler, logits, n, (uint32_t)i), better = 0;
             for (uint32_t j = 0; j < n; j++) {
                 better += logits[j] > logits[id] || (logits[j] == logits[id] && j < id);
             }

@@ -54,11 +54,8 @@ static uint32_t expert_rows(uint32_t tokens, uint32_t max_tokens, const uint32_t
     struct op op = {.kind = OP_expert_gate_up, .dtype = DTYPE_Q4_K, .max_tokens = max_tokens};
     struct vk_plan plan = {0};
     uint32_t pairs[EXPERTS] = {0}, distinct = 0, tiles = 0;
-    op.args.expert_gate_up = (struct expert_gate_up_args){.offsets = max_tokens > 1,
-                                                          .hidden = 2048,
-                                                          .ffn = FFN,
-                                                          .n_experts = EXPERTS,
-                                                          .top_k = TOP_K};
+    op.args.expert_gate_up = (struct expert_gate_up_args){
+        .tiles = max_tokens > 1, .hidden = 2048, .ffn = FFN, .n_experts = EXPERTS, .top_k = TOP_K};
     vk_plan_op(&op, &caps, &plan);
     bool teams = is(&plan, "expert_gate_up_vec_");
     for (uint32_t i = 0; i < tokens * TOP_K; i++) {

@@ -47,7 +47,7 @@ static void start(uint32_t n_sizes)
     struct vk_plan plans[4];
     VkPipeline pipelines[4];
     for (uint32_t i = 0; i < n_sizes; i++) {
-        plans[i] = (struct vk_plan){.shader = "add",
+        plans[i] = (struct vk_plan){.shader = "rope",
                                     .groups = {1, 1, 1},
                                     .n_constants = 1,
                                     .constants = {UINT32_C(16) << i}};

@@ -9,6 +9,7 @@
 
 #include "engine/vk/vk_internal.h"
 #include "tests/check.h"
+#include "tests/vk/sum_op.h"
 
 /* ---- functions that count their calls, and fail at the one we choose ---- */
 
@@ -118,47 +119,53 @@ static void replace_counted(struct vk_functions *vk)
 
 struct session {
     struct backend *backend;
-    struct tensor step, a, b, y;
-    struct buffer buffers[4];
+    struct tensor step, a, b, y, ones;
+    struct buffer buffers[5];
     struct op_list list;
     struct program *program;
 };
 
 static bool make_session(struct session *session, struct error *err)
 {
-    static const enum buffer_use uses[4] = {BUFFER_STEP, BUFFER_WEIGHTS, BUFFER_ACTIVATIONS,
-                                            BUFFER_RESULT};
-    struct tensor *tensors[4] = {&session->step, &session->a, &session->b, &session->y};
+    static const enum buffer_use uses[5] = {BUFFER_STEP, BUFFER_WEIGHTS, BUFFER_ACTIVATIONS,
+                                            BUFFER_RESULT, BUFFER_WEIGHTS};
+    struct tensor *tensors[5] = {&session->step, &session->a, &session->b, &session->y,
+                                 &session->ones};
     uint32_t step[5] = {1, 0, 0, 0, 0};
-    float values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    float values[8] = {1, 2, 3, 4, 5, 6, 7, 8}, one = 1;
     *session = (struct session){0};
     session->backend = vk_backend_create(&(struct vk_options){.force_staging = true}, err);
     if (!session->backend || !op_list_init(&session->list, 1, 1, err)) {
         return false;
     }
     const struct backend_functions *functions = session->backend->functions;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         if (!functions->buffer_create(session->backend, 32, uses[i], &session->buffers[i], err)) {
             return false;
         }
         tensors[i]->address = session->buffers[i].address;
     }
-    struct op *op =
-        op_list_add(&session->list, OP_add, DTYPE_F32, (const struct tensor *const *)tensors);
-    op->args.add.dim = 8;
+    sum_op_add(&session->list, &session->step, &session->a, &session->b, &session->ones,
+               &session->y, 8);
     op_list_bind(&session->list);
     session->program = functions->program_create(session->backend, &session->list, err);
     return session->program &&
            functions->write(session->backend, &session->buffers[0], 0, step, sizeof(step), err) &&
            functions->write(session->backend, &session->buffers[1], 0, values, 32, err) &&
-           functions->write(session->backend, &session->buffers[2], 0, values, 32, err);
+           functions->write(session->backend, &session->buffers[2], 0, values, 32, err) &&
+           functions->write(session->backend, &session->buffers[4], 0, &one, sizeof(one), err);
 }
 
 static bool use_session(struct session *session, struct error *err)
 {
     float got[8] = {0}, activations[8] = {0};
+    uint64_t tickets[2];
     const struct backend_functions *functions = session->backend->functions;
     if (!functions->run(session->backend, session->program, err) ||
+        !functions->start(session->backend, session->program, &tickets[0], err) ||
+        !functions->start(session->backend, session->program, &tickets[1], err) ||
+        !functions->finish(session->backend, session->program, tickets[0], err) ||
+        !functions->finish(session->backend, session->program, tickets[1], err) ||
         !functions->read(session->backend, &session->buffers[3], 0, got, 32, err) ||
         !functions->read(session->backend, &session->buffers[2], 0, activations, 32, err)) {
         return false;
@@ -175,7 +182,7 @@ static void free_session(struct session *session)
     if (session->backend) {
         const struct backend_functions *functions = session->backend->functions;
         functions->program_destroy(session->backend, session->program);
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < 5; i++) {
             functions->buffer_destroy(session->backend, &session->buffers[i]);
         }
         struct backend_memory memory;
@@ -230,15 +237,17 @@ Test(vk_failures, every_call_that_can_fail_fails_once)
 static bool every_call_fails(struct session *session)
 {
     const struct backend_functions *functions = session->backend->functions;
-    struct error err[5] = {0};
+    struct error err[6] = {0};
     struct buffer buffer;
     char byte = 0;
+    uint64_t ticket;
     bool ok = functions->run(session->backend, session->program, &err[0]) ||
               functions->buffer_create(session->backend, 10, BUFFER_WEIGHTS, &buffer, &err[1]) ||
               functions->write(session->backend, &session->buffers[0], 0, &byte, 1, &err[2]) ||
               functions->read(session->backend, &session->buffers[3], 0, &byte, 1, &err[3]) ||
-              functions->program_create(session->backend, &session->list, &err[4]);
-    for (int i = 0; i < 5; i++) {
+              functions->program_create(session->backend, &session->list, &err[4]) ||
+              functions->start(session->backend, session->program, &ticket, &err[5]);
+    for (int i = 0; i < 6; i++) {
         cr_expect(strstr(err[i].text, "stopped answering"), "call %d: %s", i, err[i].text);
     }
     return !ok;

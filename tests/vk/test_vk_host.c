@@ -6,6 +6,7 @@
 
 #include "engine/vk/vk.h"
 #include "tests/check.h"
+#include "tests/vk/sum_op.h"
 
 static const enum buffer_use uses[] = {BUFFER_WEIGHTS, BUFFER_ACTIVATIONS, BUFFER_STEP,
                                        BUFFER_RESULT};
@@ -269,8 +270,8 @@ Test(vk_host, impossible_sizes_are_refused)
  * table of TOKENS rows. */
 struct small_model {
     struct backend *backend;
-    struct tensor step, table, x, doubled, tripled, again;
-    struct buffer buffers[6];
+    struct tensor step, table, x, doubled, tripled, again, ones;
+    struct buffer buffers[7];
     struct op_list list;
     struct program *program;
     float values[ROWS * DIM];
@@ -288,9 +289,7 @@ static void place(struct small_model *model, uint32_t index, struct tensor *tens
 
 static void add_sum(struct small_model *model, struct tensor *a, struct tensor *b, struct tensor *y)
 {
-    struct op *op = op_list_add(&model->list, OP_add, DTYPE_F32,
-                                (const struct tensor *[]){&model->step, a, b, y});
-    op->args.add.dim = DIM;
+    sum_op_add(&model->list, &model->step, a, b, &model->ones, y, DIM);
 }
 
 static void build_model(struct small_model *model, bool staging)
@@ -304,6 +303,12 @@ static void build_model(struct small_model *model, bool staging)
     place(model, 3, &model->doubled, "doubled", TOKENS, DIM, BUFFER_ACTIVATIONS);
     place(model, 4, &model->tripled, "tripled", TOKENS, DIM, BUFFER_RESULT);
     place(model, 5, &model->again, "again", TOKENS, DIM, BUFFER_RESULT);
+    place(model, 6, &model->ones, "ones", TOKENS, 1, BUFFER_WEIGHTS);
+    float ones[TOKENS];
+    for (int i = 0; i < TOKENS; i++) {
+        ones[i] = 1;
+    }
+    write_bytes(model->backend, &model->buffers[6], 0, ones, sizeof(ones));
     check_fill(&random, CHECK_UNIFORM, model->values, ROWS * DIM);
     write_bytes(model->backend, &model->buffers[1], 0, model->values, sizeof(model->values));
     cr_assert(op_list_init(&model->list, TOKENS, 8, &err), "%s", err.text);
@@ -323,7 +328,7 @@ static void free_model(struct small_model *model)
 {
     const struct backend_functions *functions = model->backend->functions;
     functions->program_destroy(model->backend, model->program);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         functions->buffer_destroy(model->backend, &model->buffers[i]);
     }
     op_list_free(&model->list);

@@ -12,6 +12,7 @@
 #include "engine/base/cache_file.h"
 #include "engine/vk/vk_internal.h"
 #include "tests/check.h"
+#include "tests/vk/sum_op.h"
 
 #define DIM 1000
 
@@ -39,22 +40,25 @@ static void check_sum(struct vk_backend *backend, uint64_t a, uint64_t b, const 
 {
     struct error err = {{0}};
     const struct backend_functions *functions = backend->base.functions;
-    struct buffer step, y;
+    struct buffer step, ones, y;
     uint32_t one[5] = {1, 0, 0, 0, 0};
-    float got[DIM];
+    float got[DIM], weight = 1;
     memset(got, 0x7F, sizeof(got));
     cr_assert(functions->buffer_create(&backend->base, sizeof(one), BUFFER_STEP, &step, &err));
     cr_assert(functions->buffer_create(&backend->base, sizeof(got), BUFFER_RESULT, &y, &err));
     cr_assert(functions->write(&backend->base, &step, 0, one, sizeof(one), &err));
+    cr_assert(
+        functions->buffer_create(&backend->base, sizeof(weight), BUFFER_WEIGHTS, &ones, &err));
+    cr_assert(functions->write(&backend->base, &ones, 0, &weight, sizeof(weight), &err));
     cr_assert(functions->write(&backend->base, &y, 0, got, sizeof(got), &err));
-    struct tensor tensors[4] = {
-        {.address = step.address}, {.address = a}, {.address = b}, {.address = y.address}};
+    struct tensor tensors[5] = {{.address = step.address},
+                                {.address = a},
+                                {.address = b},
+                                {.address = ones.address},
+                                {.address = y.address}};
     struct op_list list;
     cr_assert(op_list_init(&list, 1, 1, &err));
-    struct op *op =
-        op_list_add(&list, OP_add, DTYPE_F32,
-                    (const struct tensor *[]){&tensors[0], &tensors[1], &tensors[2], &tensors[3]});
-    op->args.add.dim = DIM;
+    sum_op_add(&list, &tensors[0], &tensors[1], &tensors[2], &tensors[3], &tensors[4], DIM);
     op_list_bind(&list);
     struct program *program = functions->program_create(&backend->base, &list, &err);
     cr_assert(program, "%s", err.text);
@@ -66,6 +70,7 @@ static void check_sum(struct vk_backend *backend, uint64_t a, uint64_t b, const 
     functions->program_destroy(&backend->base, program);
     op_list_free(&list);
     functions->buffer_destroy(&backend->base, &step);
+    functions->buffer_destroy(&backend->base, &ones);
     functions->buffer_destroy(&backend->base, &y);
 }
 

@@ -7,6 +7,7 @@
 
 #include "engine/vk/vk.h"
 #include "tests/check.h"
+#include "tests/vk/sum_op.h"
 
 #define DIM 300
 #define TOKENS 3
@@ -15,8 +16,8 @@
 /* x0 = a + a, x1 = x0 + a, ...: each op waits for the one before. */
 struct chain {
     struct backend *backend;
-    struct tensor step, tensors[LENGTH + 1];
-    struct buffer step_buffer, buffers[LENGTH + 1];
+    struct tensor step, ones, tensors[LENGTH + 1];
+    struct buffer step_buffer, ones_buffer, buffers[LENGTH + 1];
     struct op_list list;
     struct program *program;
     float values[TOKENS * DIM];
@@ -46,6 +47,11 @@ static void build(struct chain *chain, const struct vk_options *options)
     chain->step = (struct tensor){.name = "step", .bytes = sizeof(step)};
     make_buffer(chain, &chain->step, &chain->step_buffer, BUFFER_STEP);
     cr_assert(functions->write(chain->backend, &chain->step_buffer, 0, step, sizeof(step), &err));
+    const float ones[TOKENS] = {1, 1, 1};
+    chain->ones =
+        (struct tensor){.dtype = DTYPE_F32, .rows = 1, .cols = TOKENS, .bytes = sizeof(ones)};
+    make_buffer(chain, &chain->ones, &chain->ones_buffer, BUFFER_WEIGHTS);
+    cr_assert(functions->write(chain->backend, &chain->ones_buffer, 0, ones, sizeof(ones), &err));
     cr_assert(op_list_init(&chain->list, TOKENS, LENGTH, &err));
     check_fill(&random, CHECK_UNIFORM, chain->values, TOKENS * DIM);
     for (uint32_t i = 0; i <= LENGTH; i++) {
@@ -53,11 +59,8 @@ static void build(struct chain *chain, const struct vk_options *options)
             .dtype = DTYPE_F32, .rows = TOKENS, .cols = DIM, .bytes = sizeof(chain->values)};
         make_buffer(chain, &chain->tensors[i], &chain->buffers[i], BUFFER_ACTIVATIONS);
         if (i > 0) {
-            struct op *op =
-                op_list_add(&chain->list, OP_add, DTYPE_F32,
-                            (const struct tensor *[]){&chain->step, &chain->tensors[i - 1],
-                                                      &chain->tensors[0], &chain->tensors[i]});
-            op->args.add.dim = DIM;
+            sum_op_add(&chain->list, &chain->step, &chain->tensors[i - 1], &chain->tensors[0],
+                       &chain->ones, &chain->tensors[i], DIM);
         }
     }
     cr_assert(functions->write(chain->backend, &chain->buffers[0], 0, chain->values,
@@ -74,6 +77,7 @@ static void tear_down(struct chain *chain)
     for (uint32_t i = 0; i <= LENGTH; i++) {
         functions->buffer_destroy(chain->backend, &chain->buffers[i]);
     }
+    functions->buffer_destroy(chain->backend, &chain->ones_buffer);
     functions->buffer_destroy(chain->backend, &chain->step_buffer);
     op_list_free(&chain->list);
     cr_expect_eq(vk_backend_validation_messages(chain->backend, NULL, 0), 0);
@@ -186,6 +190,63 @@ Test(vk_program, the_profile_has_a_time_for_every_op)
         }
         cr_expect_gt(sum, 0);
         run(&chain);
+        tear_down(&chain);
+    }
+}
+
+/* ---- runs started before the last one is finished ---- */
+
+/* b = a + a, a = b + zero: every run doubles a. */
+static void build_doubling(struct chain *chain, const struct vk_options *options)
+{
+    struct error err = {{0}};
+    build(chain, options);
+    chain->backend->functions->program_destroy(chain->backend, chain->program);
+    struct tensor *a = &chain->tensors[0], *b = &chain->tensors[1], *zero = &chain->tensors[2];
+    float nothing[TOKENS * DIM] = {0};
+    cr_assert(chain->backend->functions->write(chain->backend, &chain->buffers[2], 0, nothing,
+                                               sizeof(nothing), &err));
+    op_list_free(&chain->list);
+    cr_assert(op_list_init(&chain->list, TOKENS, 2, &err));
+    sum_op_add(&chain->list, &chain->step, a, a, &chain->ones, b, DIM);
+    sum_op_add(&chain->list, &chain->step, b, zero, &chain->ones, a, DIM);
+    op_list_bind(&chain->list);
+    chain->program = chain->backend->functions->program_create(chain->backend, &chain->list, &err);
+    cr_assert(chain->program, "%s", err.text);
+}
+
+Test(vk_program, runs_may_be_queued)
+{
+    enum { RUNS = 8 };
+    for (int variant = 0; variant < 4; variant++) {
+        static struct chain chain;
+        struct error err = {{0}};
+        struct backend_counts before, after;
+        uint64_t tickets[RUNS];
+        float got[TOKENS * DIM];
+        build_doubling(&chain, &(struct vk_options){.segment_seconds = variant & 1 ? 1e-12 : 0,
+                                                    .no_timestamps = variant & 2,
+                                                    .validation = variant == 1});
+        const struct backend_functions *functions = chain.backend->functions;
+        /* One that is not, which teaches where to cut. */
+        cr_assert(functions->run(chain.backend, chain.program, &err), "%s", err.text);
+        functions->counts(chain.backend, &before);
+        for (uint32_t i = 0; i < RUNS + 1; i++) {
+            cr_assert(i == RUNS ||
+                      functions->start(chain.backend, chain.program, &tickets[i], &err));
+            cr_assert(i == 0 ||
+                      functions->finish(chain.backend, chain.program, tickets[i - 1], &err));
+        }
+        functions->counts(chain.backend, &after);
+        cr_expect_eq(after.submits - before.submits, (variant & 1) ? 2 * RUNS : RUNS);
+        cr_expect_eq(after.dispatches - before.dispatches, 2 * RUNS);
+        cr_expect_eq(after.barriers - before.barriers, 2 * RUNS);
+        cr_assert(functions->read(chain.backend, &chain.buffers[0], 0, got, sizeof(got), &err));
+        for (uint32_t i = 0; i < TOKENS * DIM; i++) {
+            cr_assert_eq(got[i], ldexpf(chain.values[i], RUNS + 1), "element %u", i);
+        }
+        /* Left under way: gone with the program. */
+        cr_assert(functions->start(chain.backend, chain.program, &tickets[0], &err));
         tear_down(&chain);
     }
 }

@@ -1,5 +1,5 @@
 /* The SPIR-V of every shader in the table is valid for Vulkan 1.2 (spirv-val), and asks for nothing
- * that a device at the floor may lack. */
+ * that a device of its tier may lack. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <spawn.h>
@@ -17,27 +17,69 @@
 /* SPIR-V specification, section 3.31. */
 #define CAPABILITY_SHADER 1
 #define CAPABILITY_PHYSICAL_STORAGE_BUFFER_ADDRESSES 5347
+/* SPV_KHR_integer_dot_product. */
+#define CAPABILITY_DOT_PRODUCT_INPUT_4X8_BIT_PACKED 6018
+#define CAPABILITY_DOT_PRODUCT 6019
+#define CAPABILITY_FLOAT16 9
+#define CAPABILITY_GROUP_NON_UNIFORM 61
+/* SPV_KHR_cooperative_matrix, and what its matrices are loaded by. */
+#define CAPABILITY_COOPERATIVE_MATRIX 6022
+#define CAPABILITY_VULKAN_MEMORY_MODEL 5345
 
-static void expect_floor_capabilities(const struct vk_shader *shader)
+/* Tiers of which one must be there for a capability; none: the floor has it. */
+static const struct {
+    uint32_t capability, tier;
+} capabilities[] = {
+    {CAPABILITY_SHADER, 0},
+    {CAPABILITY_PHYSICAL_STORAGE_BUFFER_ADDRESSES, 0},
+    {CAPABILITY_FLOAT16, 1u << VK_TIER_float16 | 1u << VK_TIER_cooperative_matrix},
+    {CAPABILITY_GROUP_NON_UNIFORM, 1u << VK_TIER_cooperative_matrix},
+    {CAPABILITY_COOPERATIVE_MATRIX, 1u << VK_TIER_cooperative_matrix},
+    {CAPABILITY_VULKAN_MEMORY_MODEL, 1u << VK_TIER_cooperative_matrix},
+    {CAPABILITY_DOT_PRODUCT_INPUT_4X8_BIT_PACKED, 1u << VK_TIER_integer_dot},
+    {CAPABILITY_DOT_PRODUCT, 1u << VK_TIER_integer_dot},
+};
+
+static bool may_need(const struct vk_shader *shader, uint32_t capability)
+{
+    for (size_t i = 0; i < sizeof(capabilities) / sizeof(capabilities[0]); i++) {
+        if (capabilities[i].capability == capability) {
+            return !capabilities[i].tier || (shader->tiers & capabilities[i].tier);
+        }
+    }
+    return false;
+}
+
+static void expect_its_capabilities(const struct vk_shader *shader)
 {
     size_t n_words = shader->n_bytes / 4;
     cr_assert_gt(n_words, 5, "%s", shader->name);
     cr_assert_eq(shader->words[0], SPIRV_MAGIC, "%s", shader->name);
     for (size_t i = 5; i < n_words && (shader->words[i] & 0xFFFF) == SPIRV_OP_CAPABILITY;) {
         uint32_t capability = shader->words[i + 1];
-        cr_expect(capability == CAPABILITY_SHADER ||
-                      capability == CAPABILITY_PHYSICAL_STORAGE_BUFFER_ADDRESSES,
-                  "%s needs capability %u, which the floor does not have", shader->name,
-                  capability);
+        cr_expect(may_need(shader, capability),
+                  "%s needs capability %u, which its tier does not have", shader->name, capability);
         i += shader->words[i] >> 16;
     }
 }
 
-Test(vk_spirv, nothing_above_the_floor)
+Test(vk_spirv, nothing_above_the_tier)
 {
     cr_assert_gt(vk_n_shaders, 0);
     for (uint32_t i = 0; i < vk_n_shaders; i++) {
-        expect_floor_capabilities(&vk_shaders[i]);
+        expect_its_capabilities(&vk_shaders[i]);
+    }
+}
+
+/* (Their words are compared with their sources by tests/reference/cooperative_matrix.py.) */
+Test(vk_spirv, the_archive_is_whole)
+{
+    uint32_t n;
+    const struct vk_shader *shaders = vk_archive_shaders(&n);
+    cr_assert_eq(n, 4 * 14, "four kernels, all types that f16 holds");
+    for (uint32_t i = 0; i < n; i++) {
+        expect_its_capabilities(&shaders[i]);
+        cr_expect(strstr(shaders[i].name, "_cooperative_matrix"));
     }
 }
 

@@ -1,0 +1,353 @@
+/* How fast products with weights are: an op of its own form (types, rows, columns, norm and sums
+ * included) is run with weights of ours, as many matrices as the model has bytes, one after
+ * another, so that they come from where the model's come from and what the arithmetic of a type
+ * adds to reading it is in. */
+#include "engine/run/prediction_internal.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* With many tokens a matrix of this size tells how fast larger ones are, and few of them do: it is
+ * not memory that limits them. */
+#define MATRIX_BYTES (UINT64_C(2) << 20)
+#define FEW_MATRICES 4
+#define MANY_TOKENS 4
+#define MAX_OPS 4096
+#define MAX_EXPERTS 1024
+#define MAX_PAIRS 32768
+#define WEIGHT_ALIGN 256
+
+/* Experts find their way by these: ops without sorted pairs have their experts at slabs[i * top_k],
+ * each in its slot; an op with sorted ones has all. */
+struct tables {
+    uint64_t slabs[MAX_EXPERTS];
+    uint32_t offsets[MAX_EXPERTS + 4]; /* what follows lies at 16 bytes */
+    uint32_t ids[MAX_PAIRS], pairs[MAX_PAIRS];
+    uint32_t tiles[1 + EXPERT_TILE_WORDS * MAX_PAIRS];
+};
+
+bool prediction_is_sorted(const struct op *op)
+{
+    return (op->kind == OP_expert_gate_up && op->tensors[5]) ||
+           (op->kind == OP_expert_down && op->tensors[4]);
+}
+
+bool prediction_is_product(enum op_kind kind)
+{
+    return kind == OP_matmul || kind == OP_head_matmul || kind == OP_expert_gate_up ||
+           kind == OP_expert_down || kind == OP_expert_down_sum;
+}
+
+/* What a measurement is made of. */
+struct trial {
+    const struct op *original;
+    uint64_t rows, cols; /* of a matrix */
+    uint64_t stride;     /* bytes from one to the next */
+    uint32_t matrices, n_ops, tokens;
+    uint32_t top_k; /* 0: no experts */
+};
+
+/* Bytes of x and y of one token, whichever is more. */
+static uint64_t token_bytes(const struct trial *t)
+{
+    uint64_t most = t->rows > t->cols ? t->rows : t->cols;
+    return most * (t->top_k > 0 ? t->top_k : 1) * sizeof(float);
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- matrices that all tokens are multiplied with ---- */
+
+static void plan_matrices(const struct prediction *p, struct trial *t)
+{
+    const struct op *op = t->original;
+    bool heads = op->kind == OP_head_matmul;
+    t->rows = heads ? (uint64_t)op->args.head_matmul.rows * op->args.head_matmul.heads
+                    : op->args.matmul.rows;
+    t->cols = heads ? (uint64_t)op->args.head_matmul.cols * op->args.head_matmul.heads
+                    : op->args.matmul.cols;
+    uint64_t cols = heads ? op->args.head_matmul.cols : t->cols;
+    uint64_t row_bytes = dtype_matrix_bytes(dtype_info(op->dtype), 1, cols);
+    uint64_t room = p->buffers[PREDICTION_WEIGHTS].bytes;
+    if (!heads) {
+        uint64_t most = t->tokens < MANY_TOKENS ? room / FEW_MATRICES : MATRIX_BYTES;
+        most = most / row_bytes > 64 ? most / row_bytes : 64;
+        t->rows = smaller(t->rows, most);
+    }
+    t->stride = (dtype_matrix_bytes(dtype_info(op->dtype), t->rows, cols) + WEIGHT_ALIGN - 1) /
+                WEIGHT_ALIGN * WEIGHT_ALIGN;
+    t->matrices = (uint32_t)smaller(room / t->stride, MAX_OPS);
+    if (t->tokens >= MANY_TOKENS) {
+        t->matrices = (uint32_t)smaller(t->matrices, FEW_MATRICES);
+    }
+    t->n_ops = t->matrices;
+}
+
+static void shape_matrix(const struct trial *t, struct op *op)
+{
+    if (op->kind == OP_matmul) {
+        op->args.matmul.rows = (uint32_t)t->rows;
+    }
+}
+
+/* ---- experts ---- */
+
+static void expert_shape(struct trial *t)
+{
+    const struct op *op = t->original;
+    switch (op->kind) {
+    case OP_expert_gate_up:
+        t->rows = 2 * (uint64_t)op->args.expert_gate_up.ffn;
+        t->cols = op->args.expert_gate_up.hidden;
+        t->top_k = op->args.expert_gate_up.top_k;
+        break;
+    case OP_expert_down:
+        t->rows = op->args.expert_down.hidden;
+        t->cols = op->args.expert_down.ffn;
+        t->top_k = op->args.expert_down.top_k;
+        break;
+    default:
+        t->rows = op->args.expert_down_sum.hidden;
+        t->cols = op->args.expert_down_sum.ffn;
+        t->top_k = op->args.expert_down_sum.top_k;
+        break;
+    }
+}
+
+static uint32_t n_experts_of(const struct op *op)
+{
+    return op->kind == OP_expert_gate_up ? op->args.expert_gate_up.n_experts
+           : op->kind == OP_expert_down  ? op->args.expert_down.n_experts
+                                         : op->args.expert_down_sum.n_experts;
+}
+
+/* t->tokens are those of each expert where pairs are sorted. As many experts as fit and as tell
+ * what memory takes, fewer where there are many tokens. */
+static void plan_experts(const struct prediction *p, struct trial *t)
+{
+    expert_shape(t);
+    t->stride =
+        (dtype_matrix_bytes(dtype_info(t->original->dtype), t->rows, t->cols) + WEIGHT_ALIGN - 1) /
+        WEIGHT_ALIGN * WEIGHT_ALIGN;
+    uint64_t n = smaller(p->buffers[PREDICTION_WEIGHTS].bytes / t->stride, MAX_EXPERTS);
+    if (prediction_is_sorted(t->original)) {
+        uint64_t enough = n / t->tokens > 2 * FEW_MATRICES ? n / t->tokens : 2 * FEW_MATRICES;
+        n = smaller(smaller(n, n_experts_of(t->original)), enough);
+        t->top_k = (uint32_t)smaller(n, t->top_k);
+        n -= t->top_k > 0 ? n % t->top_k : 0;
+        uint64_t vectors = n > 0 ? smaller(t->tokens, MAX_PAIRS / n) : 0;
+        while (vectors > 1 &&
+               n / t->top_k * vectors * token_bytes(t) > p->buffers[PREDICTION_OUTPUT].bytes) {
+            vectors /= 2;
+        }
+        t->tokens = (uint32_t)vectors;
+        t->n_ops = 1;
+    } else {
+        t->top_k = (uint32_t)smaller(n, t->top_k);
+        t->n_ops = t->top_k > 0 ? (uint32_t)n / t->top_k : 0;
+        n = (uint64_t)t->n_ops * t->top_k;
+    }
+    t->matrices = (uint32_t)n;
+}
+
+/* Experts lie in memory in another order than they are asked for in. */
+static bool write_tables(struct prediction *p, const struct trial *t, struct error *err)
+{
+    struct tables *tables = calloc(1, sizeof(*tables));
+    if (!tables) {
+        return error_set(err, "not enough memory to predict a speed");
+    }
+    bool sorted = prediction_is_sorted(t->original);
+    uint32_t random = 1, n = t->matrices;
+    for (uint32_t e = 0; e < n; e++) {
+        tables->slabs[e] = p->buffers[PREDICTION_WEIGHTS].address + e * t->stride;
+        tables->offsets[e + 1] = (e + 1) * t->tokens;
+    }
+    for (uint32_t e = n; !sorted && e > 1; e--) {
+        random = random * 1664525u + 1013904223u;
+        uint32_t other = (uint32_t)((uint64_t)random * e >> 32);
+        uint64_t slab = tables->slabs[e - 1];
+        tables->slabs[e - 1] = tables->slabs[other];
+        tables->slabs[other] = slab;
+    }
+    for (uint32_t pair = 0; pair < (sorted ? n * t->tokens : t->tokens * t->top_k); pair++) {
+        uint32_t e = pair % (sorted ? n : t->top_k);
+        tables->ids[pair] = e;
+        tables->pairs[sorted ? e * t->tokens + pair / n : pair] = pair;
+    }
+    if (sorted) {
+        uint32_t tile_pairs = op_expert_tile_pairs(n / t->top_k * t->tokens, t->top_k, n);
+        op_expert_cut(tables->offsets, n, tile_pairs, tables->tiles);
+    }
+    bool ok = p->backend->functions->write(p->backend, &p->buffers[PREDICTION_TABLES], 0, tables,
+                                           sizeof(*tables), err);
+    free(tables);
+    return ok;
+}
+
+static void shape_experts(const struct trial *t, struct op *op)
+{
+    uint32_t n = prediction_is_sorted(op) ? t->matrices : n_experts_of(op);
+    op->experts_here = 0;
+    switch (op->kind) {
+    case OP_expert_gate_up:
+        op->args.expert_gate_up.n_experts = n;
+        op->args.expert_gate_up.top_k = t->top_k;
+        break;
+    case OP_expert_down:
+        op->args.expert_down.n_experts = n;
+        op->args.expert_down.top_k = t->top_k;
+        op->args.expert_down.down_offset = 0;
+        break;
+    default:
+        op->args.expert_down_sum.n_experts = n;
+        op->args.expert_down_sum.top_k = t->top_k;
+        op->args.expert_down_sum.down_offset = 0;
+        break;
+    }
+}
+
+/* ---- both ---- */
+
+/* Where each tensor of the op is in a measurement: S step, I input, O output, D F P C the tables of
+ * ids, offsets, pairs and tiles, m the model's own. Weights and slabs are set op by op. */
+static const char *places_of(enum op_kind kind)
+{
+    switch (kind) {
+    case OP_matmul:
+        return "SWIImIO";
+    case OP_head_matmul:
+        return "SWIO";
+    case OP_expert_gate_up:
+        return "SLDIIFPmmCO";
+    case OP_expert_down:
+        return "SLDIFPmCO";
+    default:
+        return "SLDIImIO";
+    }
+}
+
+/* The tensor `which` of the op in a measurement; `offset` is into what is read and written. */
+static struct tensor placed(const struct prediction *p, const struct op *op, uint32_t which,
+                            uint64_t offset)
+{
+    switch (places_of(op->kind)[which]) {
+    case 'S':
+        return prediction_tensor(p, PREDICTION_STEP, 0);
+    case 'I':
+        return prediction_tensor(p, PREDICTION_INPUT, offset);
+    case 'O':
+        return prediction_tensor(p, PREDICTION_OUTPUT, offset);
+    case 'D':
+        return prediction_tensor(p, PREDICTION_TABLES, offsetof(struct tables, ids));
+    case 'F':
+        return prediction_tensor(p, PREDICTION_TABLES, offsetof(struct tables, offsets));
+    case 'C':
+        return prediction_tensor(p, PREDICTION_TABLES, offsetof(struct tables, tiles));
+    case 'P':
+        return prediction_tensor(p, PREDICTION_TABLES, offsetof(struct tables, pairs));
+    default:
+        return *op->tensors[which];
+    }
+}
+
+/* The tensors of the ops of a measurement: ops take turns with sets of them, so that with many
+ * tokens what an op reads and writes lies elsewhere than that of the op before, as in a list. */
+struct trial_tensors {
+    uint32_t n_sets;
+    struct tensor sets[FEW_MATRICES][OP_MAX_TENSORS];
+    struct tensor *weights; /* of each op */
+};
+
+static void place_tensors(const struct prediction *p, const struct trial *t, uint32_t tokens,
+                          struct trial_tensors *tensors)
+{
+    const struct op *op = t->original;
+    uint64_t piece = (tokens * token_bytes(t) + WEIGHT_ALIGN - 1) / WEIGHT_ALIGN * WEIGHT_ALIGN;
+    bool apart = tokens >= MANY_TOKENS && p->buffers[PREDICTION_INPUT].bytes / piece > FEW_MATRICES;
+    tensors->n_sets = apart ? FEW_MATRICES : 1;
+    assert(strlen(places_of(op->kind)) == op->n_tensors);
+    for (uint32_t set = 0; set < tensors->n_sets; set++) {
+        for (uint32_t k = 0; k < op->n_tensors; k++) {
+            if (op->tensors[k]) {
+                tensors->sets[set][k] = placed(p, op, k, set * piece);
+            }
+        }
+    }
+}
+
+static void add_op(const struct prediction *p, const struct trial *t, uint32_t i,
+                   struct trial_tensors *tensors, uint32_t tokens, struct op_list *list)
+{
+    struct op *op = &list->ops[list->n_ops++];
+    struct tensor *weight = &tensors->weights[i];
+    *op = *t->original;
+    op->max_tokens = tokens;
+    for (uint32_t k = 0; k < op->n_tensors; k++) {
+        op->tensors[k] = op->tensors[k] ? &tensors->sets[i % tensors->n_sets][k] : NULL;
+    }
+    op->tensors[1] = weight;
+    if (t->top_k > 0) {
+        uint64_t first = (uint64_t)i * t->top_k;
+        *weight = prediction_tensor(p, PREDICTION_TABLES, first * sizeof(uint64_t));
+        shape_experts(t, op);
+    } else {
+        *weight = prediction_tensor(p, PREDICTION_WEIGHTS, i * t->stride);
+        shape_matrix(t, op);
+    }
+}
+
+static bool time_trial(struct prediction *p, struct trial *t, const struct backend_peaks *peaks,
+                       struct measured *m, struct error *err)
+{
+    bool sorted = prediction_is_sorted(t->original);
+    uint32_t tokens = sorted ? t->matrices / t->top_k * t->tokens : t->tokens;
+    struct op_list list = {0};
+    struct trial_tensors tensors = {.weights = calloc(t->n_ops, sizeof(struct tensor))};
+    if (!tensors.weights || !op_list_init(&list, tokens, t->n_ops, err)) {
+        free(tensors.weights);
+        return error_set(err, "not enough memory to predict a speed");
+    }
+    place_tensors(p, t, tokens, &tensors);
+    for (uint32_t i = 0; i < t->n_ops; i++) {
+        add_op(p, t, i, &tensors, tokens, &list);
+    }
+    op_list_bind(&list);
+    double seconds;
+    bool ok = prediction_time(p, &list, tokens, 0, peaks, &seconds, err);
+    double pairs = t->top_k > 0 ? (double)tokens * t->top_k : tokens;
+    m->operation = ok ? seconds / (2.0 * (double)t->rows * (double)t->cols * pairs * t->n_ops) : 0;
+    if (t->original->kind == OP_head_matmul) {
+        m->operation *= t->original->args.head_matmul.heads;
+    }
+    op_list_free(&list);
+    free(tensors.weights);
+    return ok;
+}
+
+bool prediction_measure_product(struct prediction *p, const struct op *op,
+                                const struct backend_peaks *peaks, struct measured *m,
+                                struct error *err)
+{
+    struct trial t = {.original = op, .tokens = m->tokens};
+    bool experts = op->kind != OP_matmul && op->kind != OP_head_matmul;
+    if (experts) {
+        plan_experts(p, &t);
+    } else {
+        plan_matrices(p, &t);
+    }
+    if (t.n_ops == 0 || t.matrices == 0 || t.tokens == 0) {
+        return error_set(err, "a matrix of %s is too large to be measured", op_name(op->kind));
+    }
+    while (!prediction_is_sorted(op) && t.tokens > 1 &&
+           t.tokens * token_bytes(&t) > p->buffers[PREDICTION_OUTPUT].bytes) {
+        t.tokens /= 2;
+    }
+    return prediction_fill_weights(p, op->dtype, err) && (!experts || write_tables(p, &t, err)) &&
+           time_trial(p, &t, peaks, m, err);
+}

@@ -1,0 +1,49 @@
+/* What lib/matrix_subgroup.glsl does, in plain arithmetic on shared memory, for devices that cannot:
+ * 32 neighbouring invocations stand for a subgroup, and an invocation has 8 of the 256 sums. A
+ * loaded matrix is the place it is loaded from, which nobody changes while it is in use. Loops are
+ * not unrolled: software drivers take long to compile what comes of it. */
+#define MATRIX_A uint
+#define MATRIX_B uint
+#define MATRIX_SUMS matrix_sums
+
+#define MATRIX_LANES 32u
+#define MATRIX_LANE (gl_LocalInvocationIndex % MATRIX_LANES)
+
+struct matrix_sums {
+    float v[256u / MATRIX_LANES];
+};
+
+#define MATRIX_ZERO(sums) sums = matrix_sums(float[8](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+#define MATRIX_LOAD_A(a, first) a = first
+#define MATRIX_LOAD_B(b, first) b = first
+#define MATRIX_MULTIPLY(a, b, sums) matrix_multiply(a, b, sums)
+#define MATRIX_STORE(sums, first) matrix_store(sums, first)
+
+uint matrix_group()
+{
+    return gl_LocalInvocationIndex / MATRIX_LANES;
+}
+uint matrix_groups()
+{
+    return GROUP_SIZE / MATRIX_LANES;
+}
+
+void matrix_multiply(uint a, uint b, inout matrix_sums sums)
+{
+    [[dont_unroll]] for (uint i = 0u; i < 256u / MATRIX_LANES; i++) {
+        uint element = i * MATRIX_LANES + MATRIX_LANE;
+        uint row = a + element % 16u * TILE_STRIDE;
+        uint vector = b + element / 16u * TILE_STRIDE;
+        [[dont_unroll]] for (uint pair = 0u; pair < 8u; pair++) {
+            sums.v[i] += dot(vec2(tile_weights[row + pair]), vec2(tile_x[vector + pair]));
+        }
+    }
+}
+
+void matrix_store(matrix_sums sums, uint first)
+{
+    for (uint i = 0u; i < 256u / MATRIX_LANES; i++) {
+        uint element = i * MATRIX_LANES + MATRIX_LANE;
+        tile_products[first + element / 16u * TILE_HALF + element % 16u] = sums.v[i];
+    }
+}
