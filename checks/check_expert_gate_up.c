@@ -71,7 +71,7 @@ static struct expert_gate_up_args *set_args(struct check_case *c, uint32_t hidde
     return args;
 }
 
-static void check_one(struct check_device *device, enum dtype dtype, uint32_t hidden, uint32_t ffn,
+static void check_one(struct check_device *device, enum dtype dtype, uint32_t ffn, uint32_t hidden,
                       uint32_t n, struct check_experts experts, uint32_t chosen_from)
 {
     struct check_case c;
@@ -170,29 +170,7 @@ static void check_known(struct check_device *device, uint32_t n, bool from_biase
 
 void check_expert_gate_up(struct check_device *device)
 {
-    const struct check_experts few = {.n_experts = 8, .top_k = 2};
-    const struct check_experts many = {.n_experts = 128, .top_k = 8};
-    const struct check_experts most = {.n_experts = 1024, .top_k = 32};
-    const struct check_experts one = {.n_experts = 1, .top_k = 1};
-    static const uint32_t ffns[] = {1, 7, 31, 33, 64, 127, 257};
-    for (uint32_t d = 0; d < dtype_count(); d++) {
-        const struct dtype_info *type = dtype_at(d);
-        uint32_t unit = type->block_elements;
-        for (uint32_t i = 0; i < 4; i++) {
-            uint32_t n = check_token_counts[i];
-            for (uint32_t k = 0; k < 7; k++) {
-                uint32_t hidden = unit == 1 ? check_lengths[1 + k] : unit * (1 + k % 4);
-                check_one(device, type->dtype, hidden, ffns[k], n, few, 2 + k % 7);
-            }
-            check_one(device, type->dtype, 256, 48, n, many, 12);
-            check_one(device, type->dtype, 256, 256, n, few, 8);
-            check_one(device, type->dtype, 256, 32, n, one, 1);
-        }
-        check_one(device, type->dtype, 2048, 768, 1, many, 8);
-        check_one(device, type->dtype, 2048, 96, 7, many, 10);
-        check_one(device, type->dtype, unit == 1 ? 40 : unit, 7, 1, most, 36);
-        check_one(device, type->dtype, unit == 1 ? 40 : unit, 7, 7, most, 36);
-    }
+    check_experts_shapes(device, check_one);
     for (uint32_t i = 0; i < 3; i++) {
         check_known(device, check_token_counts[i], false);
         check_known(device, check_token_counts[i], true);

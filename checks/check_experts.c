@@ -104,6 +104,49 @@ void check_experts_make(struct check_case *c, struct check_experts *experts, uin
     }
 }
 
+const float *check_input_pairs(struct check_case *c, const struct check_experts *experts,
+                               uint32_t index, enum check_fill fill, uint64_t row)
+{
+    uint64_t n_pairs = (uint64_t)c->n_tokens * experts->top_k;
+    float *values = check_alloc(c, n_pairs * row);
+    check_fill(&c->random, fill, values, n_pairs * row);
+    for (uint64_t i = 0; i < n_pairs * row; i++) {
+        values[i] = experts->values[experts->ids[i / row]] ? values[i] : NAN;
+    }
+    check_input_tokens(c, index, DTYPE_F32, experts->top_k * row, values);
+    return values;
+}
+
+void check_experts_shapes(struct check_device *device,
+                          void (*check_one)(struct check_device *device, enum dtype dtype,
+                                            uint32_t rows, uint32_t cols, uint32_t n,
+                                            struct check_experts experts, uint32_t chosen_from))
+{
+    const struct check_experts few = {.n_experts = 8, .top_k = 2};
+    const struct check_experts many = {.n_experts = 128, .top_k = 8};
+    const struct check_experts most = {.n_experts = 1024, .top_k = 32};
+    const struct check_experts one = {.n_experts = 1, .top_k = 1};
+    static const uint32_t rows[] = {1, 7, 31, 33, 64, 127, 257};
+    for (uint32_t d = 0; d < dtype_count(); d++) {
+        const struct dtype_info *type = dtype_at(d);
+        uint32_t unit = type->block_elements;
+        for (uint32_t i = 0; i < 4; i++) {
+            uint32_t n = check_token_counts[i];
+            for (uint32_t k = 0; k < 7; k++) {
+                uint32_t cols = unit == 1 ? check_lengths[1 + k] : unit * (1 + k % 4);
+                check_one(device, type->dtype, rows[k], cols, n, few, 2 + k % 7);
+            }
+            check_one(device, type->dtype, 48, 256, n, many, 12);
+            check_one(device, type->dtype, 256, 256, n, few, 8);
+            check_one(device, type->dtype, 32, 256, n, one, 1);
+        }
+        check_one(device, type->dtype, 768, 2048, 1, many, 8);
+        check_one(device, type->dtype, 96, 2048, 7, many, 10);
+        check_one(device, type->dtype, 33, unit == 1 ? 40 : unit, 1, most, 36);
+        check_one(device, type->dtype, 33, unit == 1 ? 40 : unit, 7, most, 36);
+    }
+}
+
 void check_compare_pairs(struct check_case *c, const struct check_experts *experts, uint32_t index,
                          uint64_t row, float *expected, float *slack, double nmse)
 {

@@ -26,6 +26,7 @@ struct check_device {
      * OP_FEW_TOKENS: by GPUs that have faster arithmetic for products with many vectors. */
     bool int8_products, float16_products;
     uint32_t fewest_tokens; /* cases with fewer are left out */
+    uint32_t most_tokens;   /* and with more; 0: none are */
     uint64_t types;         /* bits 1 << enum dtype: cases of others are left out; 0: none are */
     bool gpu;               /* sine, exponential and f16 rounding are the driver's */
     uint32_t one_case_in;   /* 1 runs all cases; more picks one of so many, for slow devices */
@@ -183,7 +184,7 @@ void check_naive_product(const float *w, uint64_t rows, uint64_t cols, const flo
                          float *slack);
 /* The first n floats of tensor `index`, which are products with the case's weights. Where the
  * device rounds x to int8, no element may be off by more than 8 slack, and all together not by
- * more than chance; elsewhere NMSE CHECK_PRODUCTS as in check_compare. */
+ * more than chance; elsewhere NMSE CHECK_PRODUCTS as in check_compare, of products and terms. */
 #define CHECK_PRODUCTS 1e-11
 /* NMSE where x is rounded to int8, and where products are made in f16, of inputs without
  * outliers. */
@@ -194,6 +195,13 @@ void check_compare_products(struct check_case *c, uint32_t index, const float *e
 /* The same with another NMSE, for what something has made smaller afterwards. */
 void check_compare_products_within(struct check_case *c, uint32_t index, const float *expected,
                                    const float *slack, uint64_t n, double nmse);
+
+/* ids and weights, of one token, must be what the rule makes of these logits; correction may be
+ * NULL (check_router.c). False, and nothing is checked, if rounding leaves open which groups are
+ * right.
+ */
+bool check_router_choice(struct check_case *c, const struct router_rule *rule, const float *logits,
+                         const float *correction, const uint32_t *ids, const float *weights);
 
 extern const uint32_t check_token_counts[4];
 /* Awkward lengths: 1, 7, around 32, 128 and 256. */
@@ -213,6 +221,18 @@ struct check_experts {
  * experts are chosen from, >= top_k; sometimes a few of them, or all, are not there. */
 void check_experts_make(struct check_case *c, struct check_experts *experts, uint64_t rows,
                         uint64_t cols, uint32_t offset, uint32_t chosen_from, bool grouped);
+
+/* Tensor `index`, `row` floats a pair, filled; NaN where the pair's expert is not here: what reads
+ * it gives itself away. Returns them. */
+const float *check_input_pairs(struct check_case *c, const struct check_experts *experts,
+                               uint32_t index, enum check_fill fill, uint64_t row);
+
+/* Calls check_one for every type and number of tokens over the shapes of expert ops: rows of the
+ * result, and columns. */
+void check_experts_shapes(struct check_device *device,
+                          void (*check_one)(struct check_device *device, enum dtype dtype,
+                                            uint32_t rows, uint32_t cols, uint32_t n,
+                                            struct check_experts experts, uint32_t chosen_from));
 
 /* check_compare_products for what an expert op made, `row` floats a pair: pairs of experts that are
  * not there must be as they were before, whatever `expected` and `slack` hold for them. */

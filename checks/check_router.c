@@ -18,7 +18,6 @@ static const char *const pattern_names[] = {"random",   "whole numbers", "all eq
 
 /* The inputs of a case. */
 struct inputs {
-    enum pattern pattern;
     const float *logits;
     const float *correction; /* or NULL */
 };
@@ -106,75 +105,76 @@ static int by_value(const void *left, const void *right)
     return descending(*(const double *)left, *(const double *)right, 0, 0);
 }
 
-/* Logits, probabilities and scores of token t. Returns the largest size of a logit. */
-static double make_experts(const struct router_args *args, const struct inputs *in, uint64_t t,
-                           struct expert *experts)
+/* Logits, probabilities and scores of a token. Returns the largest size of a logit. */
+static double make_experts(const struct router_rule *rule, const float *logits,
+                           const float *correction, struct expert *experts)
 {
     double largest = 0, maximum = -INFINITY, sum = 0;
-    for (uint32_t e = 0; e < args->n_experts; e++) {
-        double logit = (double)in->logits[t * args->n_experts + e];
+    for (uint32_t e = 0; e < rule->n_experts; e++) {
+        double logit = (double)logits[e];
         largest = isnan(logit) ? largest : fmax(largest, fabs(logit));
         experts[e] = (struct expert){.id = e, .logit = number_or_lowest(logit)};
         maximum = fmax(maximum, experts[e].logit);
     }
-    for (uint32_t e = 0; e < args->n_experts; e++) {
+    for (uint32_t e = 0; e < rule->n_experts; e++) {
         sum += exp(experts[e].logit - maximum);
     }
-    for (uint32_t e = 0; e < args->n_experts; e++) {
+    for (uint32_t e = 0; e < rule->n_experts; e++) {
         struct expert *expert = &experts[e];
         expert->probability = maximum == -INFINITY            ? NAN
-                              : args->score == ROUTER_SIGMOID ? 1 / (1 + exp(-expert->logit))
+                              : rule->score == ROUTER_SIGMOID ? 1 / (1 + exp(-expert->logit))
                                                               : exp(expert->logit - maximum) / sum;
-        double corrected = expert->probability + (in->correction ? (double)in->correction[e] : 0);
-        expert->score = in->correction ? number_or_lowest(corrected) : expert->logit;
+        double corrected = expert->probability + (correction ? (double)correction[e] : 0);
+        expert->score = correction ? number_or_lowest(corrected) : expert->logit;
     }
     return largest;
 }
 
 /* Marks the experts of all but the best groups; false if rounding may choose others. */
-static bool drop_groups(const struct router_args *args, struct expert *experts, double slack)
+static bool drop_groups(const struct router_rule *rule, bool corrected, struct expert *experts,
+                        double slack)
 {
     struct group groups[ROUTER_MAX_EXPERTS];
     double members[ROUTER_MAX_EXPERTS];
-    uint32_t size = args->n_experts / args->n_groups, last = args->top_groups;
-    bool sum = args->group_score == ROUTER_GROUP_SUM_OF_2;
-    for (uint32_t g = 0; g < args->n_groups; g++) {
+    uint32_t size = rule->n_experts / rule->n_groups, last = rule->top_groups;
+    bool sum = rule->group_score == ROUTER_GROUP_SUM_OF_2;
+    for (uint32_t g = 0; g < rule->n_groups; g++) {
         for (uint32_t i = 0; i < size; i++) {
             const struct expert *expert = &experts[g * size + i];
-            bool by_logit = sum && !args->correction;
+            bool by_logit = sum && !corrected;
             members[i] = number_or_lowest(by_logit ? expert->probability : expert->score);
         }
         qsort(members, size, sizeof(members[0]), by_value);
         groups[g] = (struct group){sum && size > 1 ? members[0] + members[1] : members[0], g};
     }
-    qsort(groups, args->n_groups, sizeof(groups[0]), by_group_score);
-    for (uint32_t i = last; i < args->n_groups; i++) {
+    qsort(groups, rule->n_groups, sizeof(groups[0]), by_group_score);
+    for (uint32_t i = last; i < rule->n_groups; i++) {
         for (uint32_t e = 0; e < size; e++) {
             experts[groups[i].id * size + e].dropped = true;
         }
     }
-    return last == args->n_groups || groups[last - 1].score == groups[last].score ||
+    return last == rule->n_groups || groups[last - 1].score == groups[last].score ||
            groups[last - 1].score - groups[last].score > slack;
 }
 
 /* Of two experts that no arithmetic can tell apart the lower must come first. */
-static bool same_input(const struct inputs *in, const struct expert *a, const struct expert *b)
+static bool same_input(const float *correction, const struct expert *a, const struct expert *b)
 {
-    bool same = in->pattern != RANDOM && a->logit == b->logit && a->score == b->score;
-    return same && (!in->correction || in->correction[a->id] == in->correction[b->id]);
+    bool same = a->logit == b->logit && a->score == b->score;
+    return same && (!correction || correction[a->id] == correction[b->id]);
 }
 
 /* Chosen experts must be the best ones up to the rounding of scores, in order. */
-static bool check_ids(struct check_case *c, const struct router_args *args, const struct inputs *in,
+static bool check_ids(struct check_case *c, const struct router_rule *rule, const float *correction,
                       const struct expert *experts, const uint32_t *ids, double slack)
 {
     struct expert sorted[ROUTER_MAX_EXPERTS];
     bool taken[ROUTER_MAX_EXPERTS] = {false};
-    memcpy(sorted, experts, args->n_experts * sizeof(sorted[0]));
-    qsort(sorted, args->n_experts, sizeof(sorted[0]), by_score);
-    for (uint32_t slot = 0; slot < args->top_k; slot++) {
+    memcpy(sorted, experts, rule->n_experts * sizeof(sorted[0]));
+    qsort(sorted, rule->n_experts, sizeof(sorted[0]), by_score);
+    for (uint32_t slot = 0; slot < rule->top_k; slot++) {
         uint32_t id = ids[slot];
-        if (id >= args->n_experts || taken[id] || experts[id].dropped) {
+        if (id >= rule->n_experts || taken[id] || experts[id].dropped) {
             check_fail(c, "slot %u has expert %u, no expert, chosen before or of a dropped group",
                        slot, id);
             return false;
@@ -183,7 +183,7 @@ static bool check_ids(struct check_case *c, const struct router_args *args, cons
         bool right = id == sorted[slot].id || fabs(experts[id].score - sorted[slot].score) <= slack;
         for (uint32_t e = 0; e < id; e++) {
             bool passed_over = !taken[e] && !experts[e].dropped;
-            right = right && !(passed_over && same_input(in, &experts[e], &experts[id]));
+            right = right && !(passed_over && same_input(correction, &experts[e], &experts[id]));
         }
         if (!right) {
             check_fail(c, "slot %u has expert %u (score %.9g), should have %u (score %.9g)", slot,
@@ -194,17 +194,17 @@ static bool check_ids(struct check_case *c, const struct router_args *args, cons
     return true;
 }
 
-static void check_weights(struct check_case *c, const struct router_args *args,
+static void check_weights(struct check_case *c, const struct router_rule *rule,
                           const struct expert *experts, double largest, const uint32_t *ids,
                           const float *weights)
 {
     double sum = 1e-20;
-    for (uint32_t slot = 0; slot < args->top_k; slot++) {
+    for (uint32_t slot = 0; slot < rule->top_k; slot++) {
         sum += experts[ids[slot]].probability;
     }
-    for (uint32_t slot = 0; slot < args->top_k; slot++) {
+    for (uint32_t slot = 0; slot < rule->top_k; slot++) {
         double expected =
-            experts[ids[slot]].probability / (args->normalise ? sum : 1) * (double)args->scale;
+            experts[ids[slot]].probability / (rule->normalise ? sum : 1) * (double)rule->scale;
         double slack = 1e-7 + 1e-5 * (1 + largest) * expected;
         if (isnan(expected) ? !isnan(weights[slot])
                             : !(fabs((double)weights[slot] - expected) <= slack)) {
@@ -215,35 +215,42 @@ static void check_weights(struct check_case *c, const struct router_args *args,
     }
 }
 
-/* False if rounding leaves open which groups are right. */
-static bool check_token(struct check_case *c, const struct router_args *args,
-                        const struct inputs *in, uint64_t t)
+bool check_router_choice(struct check_case *c, const struct router_rule *rule, const float *logits,
+                         const float *correction, const uint32_t *ids, const float *weights)
 {
     struct expert experts[ROUTER_MAX_EXPERTS];
-    double largest = make_experts(args, in, t, experts);
+    double largest = make_experts(rule, logits, correction, experts);
     const double score_slack = 2e-6; /* logits are compared as they are */
-    double slack = in->correction ? score_slack : 0;
-    bool by_logit = !in->correction && args->group_score == ROUTER_GROUP_MAX;
-    const uint32_t *ids = (const uint32_t *)check_result(c, 3) + t * args->top_k;
-    const float *weights = (const float *)check_result(c, 4) + t * args->top_k;
-    if (args->n_groups > 1 && !drop_groups(args, experts, by_logit ? 0 : score_slack)) {
+    double slack = correction ? score_slack : 0;
+    bool by_logit = !correction && rule->group_score == ROUTER_GROUP_MAX;
+    if (rule->n_groups > 1 &&
+        !drop_groups(rule, correction != NULL, experts, by_logit ? 0 : score_slack)) {
         return false;
     }
-    if (check_ids(c, args, in, experts, ids, slack)) {
-        check_weights(c, args, experts, largest, ids, weights);
+    if (check_ids(c, rule, correction, experts, ids, slack)) {
+        check_weights(c, rule, experts, largest, ids, weights);
     }
     return true;
 }
 
-static struct router_args *set_args(struct check_case *c, const struct shape *shape)
+static bool check_token(struct check_case *c, const struct router_rule *rule,
+                        const struct inputs *in, uint64_t t)
 {
-    struct router_args *args = &check_op(c)->args.router;
-    args->n_experts = shape->n_experts;
-    args->top_k = shape->top_k;
-    args->n_groups = shape->n_groups;
-    args->top_groups = shape->top_groups;
-    args->scale = 1;
-    return args;
+    const uint32_t *ids = check_result(c, 3);
+    const float *weights = check_result(c, 4);
+    return check_router_choice(c, rule, in->logits + t * rule->n_experts, in->correction,
+                               ids + t * rule->top_k, weights + t * rule->top_k);
+}
+
+static struct router_rule *set_rule(struct check_case *c, const struct shape *shape)
+{
+    struct router_rule *rule = &check_op(c)->args.router.rule;
+    rule->n_experts = shape->n_experts;
+    rule->top_k = shape->top_k;
+    rule->n_groups = shape->n_groups;
+    rule->top_groups = shape->top_groups;
+    rule->scale = 1;
+    return rule;
 }
 
 static void make_outputs(struct check_case *c, const struct shape *shape)
@@ -274,23 +281,23 @@ static void check_one(struct check_device *device, const struct shape *shape, ui
                      shape->n_experts, pattern_names[pattern])) {
         return;
     }
-    struct inputs in = {.pattern = pattern};
+    struct inputs in;
     check_step(&c, 2, NULL);
     in.logits = make_logits(&c, shape, pattern);
     in.correction = check_sometimes(&c, "corrected") ? make_correction(&c, shape, pattern) : NULL;
     make_outputs(&c, shape);
-    struct router_args *args = set_args(&c, shape);
-    args->score = check_sometimes(&c, "sigmoid") ? ROUTER_SIGMOID : ROUTER_SOFTMAX;
-    args->normalise = check_sometimes(&c, "normalised");
-    args->scale = check_sometimes(&c, "scaled") ? 2.5f : 1;
+    struct router_rule *rule = set_rule(&c, shape);
+    rule->score = check_sometimes(&c, "sigmoid") ? ROUTER_SIGMOID : ROUTER_SOFTMAX;
+    rule->normalise = check_sometimes(&c, "normalised");
+    rule->scale = check_sometimes(&c, "scaled") ? 2.5f : 1;
     if (shape->n_groups > 1) {
-        args->group_score =
+        rule->group_score =
             check_sometimes(&c, "sum of 2") ? ROUTER_GROUP_SUM_OF_2 : ROUTER_GROUP_MAX;
     }
     if (check_run(&c)) {
         check_rest(&c, shape->top_k);
         for (uint64_t t = 0; t < n; t++) {
-            bool checked = check_token(&c, args, &in, t);
+            bool checked = check_token(&c, rule, &in, t);
             tokens->checked += checked;
             tokens->open += !checked;
         }
@@ -381,11 +388,11 @@ static void check_known(struct check_device *device, const struct known *known, 
         check_input(&c, 2, DTYPE_F32, 1, 8, known_correction, sizeof(known_correction));
     }
     make_outputs(&c, &shape);
-    struct router_args *args = set_args(&c, &shape);
-    args->score = known->score;
-    args->normalise = known->normalise;
-    args->scale = known->scale;
-    args->group_score = known->group_score;
+    struct router_rule *rule = set_rule(&c, &shape);
+    rule->score = known->score;
+    rule->normalise = known->normalise;
+    rule->scale = known->scale;
+    rule->group_score = known->group_score;
     if (check_run(&c)) {
         check_rest(&c, known->top_k);
         for (uint32_t i = 0; i < n * known->top_k; i++) {

@@ -105,7 +105,8 @@ struct moxie_options {
     const char *type;
     /* How a GPU multiplies weights with the many tokens of a prompt: "f32"; "f16" and "matrix", in
      * 16-bit floats, on matrix units if so; "int8", tokens rounded to int8 beside quantised
-     * weights, as the CPU does. NULL: what it is fastest with. Single tokens meet floats always. */
+     * weights, as the CPU does. NULL: what it is fastest with. Single tokens meet floats, but those
+     * of software drivers int8 unless another arithmetic is asked for. */
     const char *arithmetic;
 };
 

@@ -34,6 +34,7 @@ static void describe_tiers(const struct vk_device_info *from, struct moxie_devic
         {from->integer_dot, "integer dot"},
         {from->cooperative_matrix, "cooperative matrix"},
         {from->subgroup_arithmetic, "subgroup arithmetic"},
+        {from->eight_lanes, "eight lanes"},
         {from->host_import, "host memory import"},
         {from->memory_budget, "memory budget"},
         {from->transfer_queue, "transfer queue"},

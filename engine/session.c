@@ -165,6 +165,8 @@ void moxie_session_destroy(struct moxie_session **session)
     schedule_destroy(&s->generation.next.schedule);
     op_list_free(&s->generation.choice.list);
     op_list_free(&s->generation.next.list);
+    free(s->generation.recent);
+    free(s->generation.occurrences);
     for (uint32_t i = 0; i < s->n_buffers; i++) {
         s->model->backend->functions->buffer_destroy(s->model->backend, &s->buffers[i]);
     }

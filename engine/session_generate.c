@@ -31,21 +31,23 @@ static bool write_recent(struct moxie_session *s, struct sampling_state *state,
                          const uint32_t *last, size_t n, struct error *err)
 {
     const struct forward *f = &s->forward;
-    uint32_t *recent = calloc(state->repeat_last, sizeof(*recent));
-    uint32_t *occurrences = calloc(f->model->hparams.vocabulary, sizeof(*occurrences));
-    bool ok = recent && occurrences;
-    if (!ok) {
-        error_set(err, "not enough memory for the repeat penalty");
+    struct session_generation *g = &s->generation;
+    if (!g->recent) {
+        g->recent = calloc(f->options.context, sizeof(*g->recent));
     }
-    for (size_t i = n > state->repeat_last ? n - state->repeat_last : 0; ok && i < n; i++) {
-        sampling_accept(state, recent, occurrences, last[i]);
+    if (!g->occurrences) {
+        g->occurrences = malloc(f->occurrences->bytes);
     }
-    ok = ok &&
-         session_write_tensor(s, f->recent, recent, state->repeat_last * sizeof(*recent), err) &&
-         session_write_tensor(s, f->occurrences, occurrences, f->occurrences->bytes, err);
-    free(recent);
-    free(occurrences);
-    return ok;
+    if (!g->recent || !g->occurrences) {
+        return error_set(err, "not enough memory for the repeat penalty");
+    }
+    memset(g->occurrences, 0, f->occurrences->bytes);
+    for (size_t i = n > state->repeat_last ? n - state->repeat_last : 0; i < n; i++) {
+        sampling_accept(state, g->recent, g->occurrences, last[i]);
+    }
+    return session_write_tensor(s, f->recent, g->recent, state->repeat_last * sizeof(*g->recent),
+                                err) &&
+           session_write_tensor(s, f->occurrences, g->occurrences, f->occurrences->bytes, err);
 }
 
 static bool write_settings(struct moxie_session *s, const struct sampler_options *options,

@@ -21,6 +21,8 @@ struct session_generation {
     uint32_t begin;                   /* the position of the first */
     uint32_t n_started, n_taken;      /* choices queued, and returned */
     uint64_t tickets[BACKEND_STARTED];
+    /* For the repeat penalty, made at its first use: (context), (vocabulary). */
+    uint32_t *recent, *occurrences;
     struct error error; /* if it has failed */
 };
 

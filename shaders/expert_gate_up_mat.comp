@@ -34,9 +34,13 @@ vec4 biases(uint expert, uint row)
     return four;
 }
 
-/* Those of one pair. */
-void store(uint pair, uint row, vec4 rows)
+/* Those of the pair at a place of the list; nothing past the tile's end. */
+void store(uint place, uint end, uint row, vec4 rows)
 {
+    if (place >= end) {
+        return;
+    }
+    uint pair = args.pairs.v[place];
     uint f = row / 2u;
     if (f < args.ffn) {
         args.h.v[pair * args.ffn + f] =
@@ -70,13 +74,10 @@ void main()
 
     uint row = first_row + tile_row();
     vec4 low_bias = biases(expert, row);
-    vec4 high_bias = biases(expert, row + 32u);
+    vec4 high_bias = biases(expert, row + TILE_HIGH_ROW);
     for (uint j = 0u; j < 4u; j++) {
         uint place = begin + tile_vector() + j;
-        if (place < end) {
-            uint pair = args.pairs.v[place];
-            store(pair, row, low[j] + low_bias);
-            store(pair, row + 32u, high[j] + high_bias);
-        }
+        store(place, end, row, low[j] + low_bias);
+        store(place + TILE_HIGH_VECTOR, end, row + TILE_HIGH_ROW, high[j] + high_bias);
     }
 }

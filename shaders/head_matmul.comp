@@ -18,6 +18,9 @@ layout(push_constant) uniform push
 /* Four neighbouring rows of the head, for one token. */
 void write_rows(uint t, uint row, vec4 values)
 {
+    if (t >= args.step.n_tokens) {
+        return;
+    }
     uint y = (t * args.heads + gl_WorkGroupID.z) * args.rows;
     for (uint i = 0u; i < 4u && row + i < args.rows; i++) {
         args.y.v[y + row + i] = values[i];
@@ -43,9 +46,7 @@ void main()
     uint row = first_row + tile_row();
     for (uint j = 0u; j < 4u; j++) {
         uint t = first_token + tile_vector() + j;
-        if (t < n) {
-            write_rows(t, row, low[j]);
-            write_rows(t, row + 32u, high[j]);
-        }
+        write_rows(t, row, low[j]);
+        write_rows(t + TILE_HIGH_VECTOR, row + TILE_HIGH_ROW, high[j]);
     }
 }

@@ -47,6 +47,7 @@ void main()
     uint token = first_token + tile_vector();
     for (uint i = 0u; i < 4u; i++) {
         store(row + i, token, vec4(low[0][i], low[1][i], low[2][i], low[3][i]));
-        store(row + 32u + i, token, vec4(high[0][i], high[1][i], high[2][i], high[3][i]));
+        store(row + TILE_HIGH_ROW + i, token + TILE_HIGH_VECTOR,
+              vec4(high[0][i], high[1][i], high[2][i], high[3][i]));
     }
 }

@@ -24,12 +24,15 @@ void main()
         return;
     }
     bool grouped = uvec2(args.ids) != uvec2(0u);
+    /* Always the address of something: lavapipe of Mesa 26 reads the word of a uniform address also
+     * where the branch that reads it is not taken. */
+    u32s ids = u32s(grouped ? uvec2(args.ids) : uvec2(args.step));
     uint top_k = grouped ? args.top_k : 1u;
     uint n_pairs = args.step.n_tokens * top_k;
     uint count = 0u;
     float sum = 0.0;
     for (uint pair = 0u; pair < n_pairs; pair++) {
-        uint of = grouped ? args.ids.v[pair] : 0u;
+        uint of = grouped ? ids.v[pair] : 0u;
         if (of == group) {
             uint row = args.x_per_pair != 0u ? pair : pair / top_k;
             float value = args.x.v[row * args.dim + column];

@@ -15,11 +15,13 @@
 
 #ifdef MOXIE_GLSL
 #define ADDRESS(type) type
+#define STRUCT(name) name
 #define U32 uint
 #define F32 float
 #else
 #include <stdint.h>
 #define ADDRESS(type) uint64_t
+#define STRUCT(name) struct name
 #define U32 uint32_t
 #define F32 float
 #endif
@@ -93,34 +95,14 @@ struct head_matmul_args {
     U32 heads, rows, cols;
 };
 
-/* Rotary position embedding (Su et al. 2021), half-split pairs (j, j + n_rotated/2):
- * angle = (step.position + t) * frequencies[j]; (a, b) -> (a cos - b sin, b cos + a sin) * scale.
- * Dims from n_rotated on are copied. */
-struct rope_args {
-    ADDRESS(step_buffer) step;
-    ADDRESS(f32s) x;           /* (n, heads, head_dim) */
-    ADDRESS(f32s) frequencies; /* (n_rotated / 2) */
-    ADDRESS(f32s) y;           /* (n, heads, head_dim) */
-    U32 heads, head_dim, n_rotated;
-    F32 scale; /* of cos and sin: YaRN's attention factor, else 1 */
-};
-
-/* Row step.position + t of the caches = k[t], v[t], stored as the op's dtype: f32, f16 or q8_0.
- * k_dim and v_dim are even; for q8_0 multiples of 32. A cache of q8_0 is a [capacity, dim] matrix
- * of format/dtype.h; rows of f32 and f16 follow each other without padding. */
-struct kv_store_args {
-    ADDRESS(step_buffer) step;
-    ADDRESS(f32s) k;        /* (n, k_dim) */
-    ADDRESS(f32s) v;        /* (n, v_dim) */
-    ADDRESS(words) k_cache; /* (capacity, k_dim) of dtype */
-    ADDRESS(words) v_cache; /* (capacity, v_dim) of dtype */
-    U32 k_dim, v_dim, capacity;
-};
-
-/* What stands between the products of a layer and its attention, in one: q and k are normed head by
- * head (rms_norm_args) where there are norms, then rotated (rope_args); q_rotated = q, and row
- * step.position + t of the caches = k[t], v[t] (kv_store_args). head_dim is even; for caches of
- * q8_0 a multiple of 32. */
+/* What stands between the products of a layer and its attention, in one: heads of q and k are
+ * normed (rms_norm_args) where there are norms, then rotated (rotary position embedding, Su et al.
+ * 2021): of half-split pairs (j, j + n_rotated / 2) with angle = (step.position + t) *
+ * frequencies[j], (a, b) -> (a cos - b sin, b cos + a sin) * scale; dimensions from n_rotated on
+ * stay as they are. q_rotated = q, and row step.position + t of the caches = k[t], v[t], stored as
+ * the op's dtype: f32, f16 or q8_0. A cache of q8_0 is a [capacity, kv_heads * head_dim] matrix of
+ * format/dtype.h; rows of f32 and f16 follow each other without padding. head_dim is even; for
+ * caches of q8_0 a multiple of 32. */
 struct attention_prepare_args {
     ADDRESS(step_buffer) step;
     ADDRESS(f32s) q;           /* (n, heads, head_dim) */
@@ -134,6 +116,24 @@ struct attention_prepare_args {
     ADDRESS(words) v_cache;    /* (capacity, kv_heads, head_dim) of dtype */
     U32 heads, kv_heads, head_dim, n_rotated, capacity;
     F32 epsilon; /* of the norms */
+    F32 scale;   /* of cos and sin: YaRN's attention factor, else 1 */
+};
+
+/* The same for latent attention: row step.position + t of the caches = norm(latent[t]), rotated
+ * k_rope[t]; q_rotated = rotated q_rope, head by head. All of the rotary parts is rotated. rank and
+ * rope_dim are even; for caches of q8_0 multiples of 32. */
+struct attention_latent_prepare_args {
+    ADDRESS(step_buffer) step;
+    ADDRESS(f32s) q_rope;        /* (n, heads, rope_dim) */
+    ADDRESS(f32s) latent;        /* (n, rank) */
+    ADDRESS(f32s) k_rope;        /* (n, rope_dim) */
+    ADDRESS(f32s) latent_norm;   /* (rank) */
+    ADDRESS(f32s) frequencies;   /* (rope_dim / 2) */
+    ADDRESS(f32s) q_rotated;     /* (n, heads, rope_dim) */
+    ADDRESS(words) latent_cache; /* (capacity, rank) of dtype */
+    ADDRESS(words) rope_cache;   /* (capacity, rope_dim) of dtype */
+    U32 heads, rank, rope_dim, capacity;
+    F32 epsilon; /* of the norm */
     F32 scale;   /* of cos and sin */
 };
 
@@ -193,16 +193,41 @@ struct attention_latent_args {
  * shows itself. One expert with ROUTER_SIGMOID is the gate of a shared expert.
  * Sources: Qwen3-MoE, Mixtral (Jiang et al. 2024), DeepSeek-V2 and V3 (DeepSeek-AI 2024), gpt-oss.
  */
+struct router_rule {
+    U32 n_experts, top_k;
+    U32 score, normalise;
+    F32 scale;
+    U32 n_groups, top_groups, group_score;
+};
+
 struct router_args {
     ADDRESS(step_buffer) step;
     ADDRESS(f32s) logits;     /* (n, n_experts) */
     ADDRESS(f32s) correction; /* (n_experts) or 0 */
     ADDRESS(u32s) ids;        /* (n, top_k) */
     ADDRESS(f32s) weights;    /* (n, top_k) */
-    U32 n_experts, top_k;
-    U32 score, normalise;
-    F32 scale;
-    U32 n_groups, top_groups, group_score;
+    STRUCT(router_rule) rule;
+};
+
+/* matmul and router in one, for one token: logits = W x + bias, x maybe normed as in matmul_args,
+ * and from them ids and weights. Of the work-groups that make the logits the last one that is done
+ * makes the choice; `arrived` counts them and is zero before and after every run. The CPU leaves it
+ * alone.
+ */
+struct matmul_router_args {
+    ADDRESS(step_buffer) step;
+    ADDRESS(words) weight;        /* [n_experts, cols], any dtype */
+    ADDRESS(f32s) x;              /* (1, cols) */
+    ADDRESS(f32s) norm;           /* (cols) or 0, as in matmul_args */
+    ADDRESS(f32s) bias;           /* (n_experts) or 0 */
+    ADDRESS(f32s) correction;     /* (n_experts) or 0 */
+    ADDRESS(parts_words) logits;  /* (1, n_experts) f32 */
+    ADDRESS(parts_words) arrived; /* (1) */
+    ADDRESS(u32s) ids;            /* (1, top_k) */
+    ADDRESS(f32s) weights;        /* (1, top_k) */
+    U32 cols;
+    F32 epsilon; /* of the norm */
+    STRUCT(router_rule) rule;
 };
 
 /* What is told of a tile of pairs: its expert, its first pair in the sorted list, how many it has.

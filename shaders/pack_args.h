@@ -13,8 +13,10 @@
 struct pack_args {
     ADDRESS(step_buffer) step;
     ADDRESS(f32s) x;          /* (n, vectors_per_token, cols) */
+    ADDRESS(f32s) norm;       /* (cols) or 0: x stands for its RMS norm, as in matmul_args; int8 */
     ADDRESS(words_written) y; /* (n, vectors_per_token) packed vectors */
     U32 vectors_per_token, cols;
+    F32 epsilon; /* of the norm */
 };
 
 #endif

@@ -133,14 +133,19 @@ static int understand(const struct bench_texts *texts, struct bench_options *opt
     return -1;
 }
 
-static void peaks_of_all(const struct bench_options *options)
+static int peaks_of_all(const struct bench_options *options)
 {
     for (uint32_t d = 0; d < options->devices.n; d++) {
         for (uint32_t t = 0; t < options->threads.n; t++) {
-            bench_peaks_print(options, bench_peaks_of(options, options->devices.names[d],
-                                                      options->threads.values[t]));
+            const struct bench_peaks *peaks =
+                bench_peaks_of(options, options->devices.names[d], options->threads.values[t]);
+            if (!peaks->known) {
+                return tool_fail("bench", peaks->failure.text);
+            }
+            bench_peaks_print(options, peaks);
         }
     }
+    return 0;
 }
 
 /* Each device once; what is not a GPU has nothing to tune and is refused. */
@@ -183,14 +188,12 @@ static int run_all(const struct bench_options *options, char **models, uint32_t 
 static int bench(const struct bench_options *options, char **models, uint32_t n_models)
 {
     char *demo = (char *)demo_model_path();
-    if (options->tune) {
-        int status = tune_all(options);
-        if (status != 0) {
-            return status;
-        }
+    int status = options->tune ? tune_all(options) : 0;
+    if (status == 0 && options->peaks) {
+        status = peaks_of_all(options);
     }
-    if (options->peaks) {
-        peaks_of_all(options);
+    if (status != 0) {
+        return status;
     }
     if ((options->tune || options->peaks) && n_models == 0) {
         return 0;
@@ -221,6 +224,8 @@ int tool_bench(int argc, char **argv)
          "tokens that the context already holds (default 0)"},
         {"--batch", "-b", OPTION_TEXT, &t.batches, "N,..",
          "answers with so many tokens at a time, too (default 1)"},
+        {"--sample", NULL, OPTION_FLAG, &b.sample, NULL,
+         "answers also as chat makes them: chosen on the device, the next token on its way"},
         {"-r", "--repetitions", OPTION_U32, &b.repetitions, "N", "of each test (default 5)"},
         {"--device", NULL, OPTION_TEXT, &t.devices, "D,..",
          "auto, cpu, vulkan, vulkan:N (default auto)"},
@@ -253,8 +258,8 @@ int tool_bench(int argc, char **argv)
         .synopsis = "moxie bench [MODEL ...] [options], or moxie bench compare A.jsonl B.jsonl",
         .text = "Measures every combination of models, types, devices and threads: pp512 is a "
                 "prompt of 512\ntokens, tg128 an answer of 128, tg128b4 the same with 4 tokens at "
-                "a time, @d4096 after 4096\ntokens. Text is read that ships with the program. "
-                "Without MODEL the demo model is used.",
+                "a time, gen128 the same\nchosen on the device, @d4096 after 4096 tokens. Text is "
+                "read that ships with the program.\nWithout MODEL the demo model is used.",
         .options = options,
         .max_arguments = 64};
     char **models;

@@ -45,7 +45,7 @@ struct bench_options {
     uint64_t device_memory;
     const char *arithmetic; /* or NULL */
     enum bench_format format;
-    bool random, peaks, no_peaks, ops, no_warmup, tune;
+    bool random, sample, peaks, no_peaks, ops, no_warmup, tune;
 };
 
 /* As --kv-type has it. */
@@ -60,13 +60,13 @@ struct bench_place {
 /* ---- bench_peaks ---- */
 
 struct bench_peaks {
-    bool known; /* false: the device could not be measured, or should not be */
+    bool known;                 /* false: the device could not be measured, or should not be */
+    struct moxie_error failure; /* why it could not; empty: it should not */
     struct moxie_peaks peaks;
     char device[128];
 };
 
-/* Measured at the first call for a device and a number of threads, then remembered. A device that
- * cannot be opened or measured is told on stderr, once. */
+/* Measured at the first call for a device and a number of threads, then remembered. */
 const struct bench_peaks *bench_peaks_of(const struct bench_options *options, const char *device,
                                          uint32_t threads);
 void bench_peaks_print(const struct bench_options *options, const struct bench_peaks *peaks);
@@ -79,22 +79,26 @@ double bench_peaks_matrix(const struct moxie_peaks *peaks, bool cpu, const char 
 /* ---- bench_run ---- */
 
 enum bench_kind {
-    BENCH_PROMPT, /* pp512: a prompt of 512 tokens */
-    BENCH_ANSWER, /* tg128: 128 tokens, one at a time */
-    BENCH_BATCH,  /* tg128b4: 128 tokens, four at a time */
+    BENCH_PROMPT,   /* pp512: a prompt of 512 tokens */
+    BENCH_ANSWER,   /* tg128: 128 tokens, one at a time */
+    BENCH_BATCH,    /* tg128b4: 128 tokens, four at a time */
+    BENCH_GENERATE, /* gen128: 128 tokens that the device chooses, one queued behind the other */
 };
 
 struct bench_test {
     enum bench_kind kind;
     uint32_t tokens, batch, depth; /* batch: of BENCH_BATCH; depth: tokens before the first */
 };
-/* "pp512", "tg128@d4096", "tg128b4"; returns text. */
+/* "pp512", "tg128@d4096", "tg128b4", "gen128"; returns text. */
 const char *bench_test_name(const struct bench_test *test, char text[48]);
 
 #define BENCH_MAX_REPETITIONS 1000
 
 /* Tokens of one evaluation. */
 uint32_t bench_test_piece(const struct bench_test *test);
+/* Makes the session, which holds some of these tokens from the first on, hold `depth` of them. */
+bool bench_go_to(struct moxie_session *session, const uint32_t *ids, uint32_t depth,
+                 struct moxie_error *err);
 
 /* What is known about where the tests run. */
 struct bench_setting {

@@ -5,16 +5,6 @@
 /* Evaluations of several tokens that an average is taken of. */
 #define EVALUATIONS 16
 
-static bool go_to(struct bench_counter *c, uint32_t depth, struct moxie_error *err)
-{
-    uint32_t position = moxie_position(c->session);
-    if (position > depth) {
-        moxie_rewind(c->session, depth);
-        return true;
-    }
-    return position == depth || moxie_eval(c->session, c->ids + position, depth - position, err);
-}
-
 struct moxie_loads *bench_loads_of(struct bench_counter *c, const struct bench_test *test)
 {
     struct moxie_model_info info;
@@ -30,7 +20,7 @@ struct moxie_loads *bench_loads_of(struct bench_counter *c, const struct bench_t
         c->options.keep_routes = true;
         c->session = moxie_session_create(c->model, &c->options, &err);
     }
-    if (c->session && go_to(c, test->depth, &err)) {
+    if (c->session && bench_go_to(c->session, c->ids, test->depth, &err)) {
         loads = moxie_loads_count(c->session, c->ids + test->depth, (size_t)evaluations * piece,
                                   piece, &err);
     }

@@ -207,6 +207,9 @@ static void set_test(json_t *row, const struct bench_result *r)
                                      : prompt                    ? r->test.tokens
                                                                  : 1));
     set_text(row, "test_time", when);
+    if (r->test.kind == BENCH_GENERATE) {
+        set_text(row, "tokens", "generated");
+    }
 }
 
 static json_t *row_of(const struct bench_setting *s, const struct bench_result *r)

@@ -15,8 +15,11 @@
 
 const char *bench_test_name(const struct bench_test *test, char text[48])
 {
-    int n =
-        snprintf(text, 48, "%s%" PRIu32, test->kind == BENCH_PROMPT ? "pp" : "tg", test->tokens);
+    static const char *const names[] = {[BENCH_PROMPT] = "pp",
+                                        [BENCH_ANSWER] = "tg",
+                                        [BENCH_BATCH] = "tg",
+                                        [BENCH_GENERATE] = "gen"};
+    int n = snprintf(text, 48, "%s%" PRIu32, names[test->kind], test->tokens);
     if (test->kind == BENCH_BATCH) {
         n += snprintf(text + n, 48 - (size_t)n, "b%" PRIu32, test->batch);
     }
@@ -30,6 +33,17 @@ uint32_t bench_test_piece(const struct bench_test *test)
 {
     uint32_t piece = test->kind == BENCH_BATCH ? test->batch : 1;
     return test->kind == BENCH_PROMPT || piece > test->tokens ? test->tokens : piece;
+}
+
+bool bench_go_to(struct moxie_session *session, const uint32_t *ids, uint32_t depth,
+                 struct moxie_error *err)
+{
+    uint32_t position = moxie_position(session);
+    if (position > depth) {
+        moxie_rewind(session, depth);
+        return true;
+    }
+    return position == depth || moxie_eval(session, ids + position, depth - position, err);
 }
 
 const char *bench_setting_type(const struct bench_setting *setting)
@@ -137,31 +151,39 @@ struct bench {
     struct moxie_error err;
 };
 
-/* Makes the session hold the first `depth` tokens. */
-static bool go_to(struct bench *b, uint32_t depth)
+/* The position that an answer begins at: its choices need the logits of a token. */
+static uint32_t first_choice(const struct bench_test *test)
 {
-    uint32_t position = moxie_position(b->session);
-    if (position > depth) {
-        moxie_rewind(b->session, depth);
-        return true;
-    }
-    return position == depth ||
-           moxie_eval(b->session, b->ids + position, depth - position, &b->err);
+    return test->depth > 0 ? test->depth : 1;
 }
 
-/* Reads `tokens` tokens from the test's depth on; times gets the seconds of every evaluation, if it
- * is not NULL. */
-static bool read_tokens(struct bench *b, const struct bench_test *test, uint32_t tokens,
-                        double *times)
+/* Goes to the test's depth. An answer begins, and its first token is known: what follows is what
+ * every other token takes. */
+static bool begin(struct bench *b, const struct bench_test *test)
 {
-    uint32_t piece = bench_test_piece(test);
-    if (!go_to(b, test->depth)) {
-        return false;
+    if (test->kind != BENCH_GENERATE) {
+        return bench_go_to(b->session, b->ids, test->depth, &b->err);
     }
+    struct moxie_sampling sampling = moxie_sampling_defaults();
+    uint32_t before = first_choice(test) - 1, id;
+    return bench_go_to(b->session, b->ids, before, &b->err) &&
+           moxie_eval(b->session, b->ids + before, 1, &b->err) &&
+           moxie_generate_begin(b->session, &sampling, NULL, 0, &b->err) &&
+           moxie_generate_next(b->session, &id, &b->err);
+}
+
+/* Reads `tokens` tokens from the test's depth on, or generates them; times gets the seconds of
+ * every evaluation, if it is not NULL. */
+static bool advance(struct bench *b, const struct bench_test *test, uint32_t tokens, double *times)
+{
+    uint32_t piece = bench_test_piece(test), id;
     for (uint32_t done = 0, i = 0; done < tokens; i++) {
         uint32_t n = tokens - done < piece ? tokens - done : piece;
         double start = clock_seconds();
-        if (!moxie_eval(b->session, b->ids + test->depth + done, n, &b->err)) {
+        bool ok = test->kind == BENCH_GENERATE
+                      ? moxie_generate_next(b->session, &id, &b->err)
+                      : moxie_eval(b->session, b->ids + test->depth + done, n, &b->err);
+        if (!ok) {
             return false;
         }
         if (times) {
@@ -170,6 +192,15 @@ static bool read_tokens(struct bench *b, const struct bench_test *test, uint32_t
         done += n;
     }
     return true;
+}
+
+/* The session holds none but the text's tokens again. */
+static void end(struct bench *b, const struct bench_test *test)
+{
+    if (test->kind == BENCH_GENERATE) {
+        moxie_generate_end(b->session);
+        moxie_rewind(b->session, first_choice(test));
+    }
 }
 
 static void show_progress(const struct bench *b, const struct bench_test *test, uint32_t done)
@@ -195,7 +226,11 @@ static bool warm_up(struct bench *b, const struct bench_test *test)
 {
     uint32_t most = test->kind == BENCH_PROMPT ? b->setting->chunk : 2 * bench_test_piece(test);
     uint32_t tokens = test->tokens < most ? test->tokens : most;
-    return b->options->no_warmup || read_tokens(b, test, tokens, NULL);
+    bool ok = b->options->no_warmup || (begin(b, test) && advance(b, test, tokens, NULL));
+    if (ok) {
+        end(b, test);
+    }
+    return ok;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -299,16 +334,17 @@ static bool measure(struct bench *b, struct bench_result *r, double *times, uint
     }
     for (uint32_t i = 0; i < r->n; i++) {
         show_progress(b, &r->test, i);
-        if (!go_to(b, r->test.depth)) {
+        if (!begin(b, &r->test)) {
             return false;
         }
         moxie_counts(b->session, &before);
         double start = clock_seconds();
-        if (!read_tokens(b, &r->test, r->test.tokens, times + (size_t)i * evaluations)) {
+        if (!advance(b, &r->test, r->test.tokens, times + (size_t)i * evaluations)) {
             return false;
         }
         r->seconds[i] = clock_seconds() - start;
         moxie_counts(b->session, &after);
+        end(b, &r->test);
     }
     r->submits = (double)(after.submits - before.submits) / evaluations;
     r->dispatches = (double)(after.dispatches - before.dispatches) / evaluations;
@@ -362,6 +398,10 @@ static bool run_tests(struct bench *b)
                     return false;
                 }
             }
+            test.kind = BENCH_GENERATE;
+            if (o->sample && test.tokens > 0 && !run_test(b, &test)) {
+                return false;
+            }
         }
     }
     return true;
@@ -394,7 +434,7 @@ static bool run_session(struct bench *b, struct moxie_model *model, struct bench
     uint32_t most =
         largest(&o->prompts) > largest(&o->answers) ? largest(&o->prompts) : largest(&o->answers);
     struct moxie_session_options options = moxie_session_defaults();
-    setting->context = largest(&o->depths) + most + 1;
+    setting->context = largest(&o->depths) + most + 1 + o->sample;
     options.context = setting->context;
     options.chunk = o->chunk;
     options.kv_type = o->kv_type;
@@ -426,6 +466,9 @@ bool bench_run(const struct bench_options *options, const struct bench_place *pl
     struct moxie_model *model = open_place(options, place);
     if (!model) {
         return false;
+    }
+    if (peaks->failure.text[0]) {
+        fprintf(stderr, "moxie bench: no peaks of %s: %s\n", place->device, peaks->failure.text);
     }
     struct bench_setting setting = {.place = place,
                                     .kv_type = bench_kv_type_name(options->kv_type)};

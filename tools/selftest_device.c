@@ -12,11 +12,9 @@
 static const struct {
     uint32_t feature;
     const char *name;
-} levels[] = {{CPU_AVX2, "AVX2"},
-              {CPU_AVX512, "AVX-512"},
-              {CPU_AVX512_VNNI, "AVX-512 VNNI"},
-              {CPU_NEON, "NEON"},
-              {CPU_NEON_DOT, "NEON dot products"}};
+} levels[] = {{CPU_AVX2, "AVX2"},      {CPU_AVX_VNNI, "AVX-VNNI"},
+              {CPU_AVX512, "AVX-512"}, {CPU_AVX512_VNNI, "AVX-512 VNNI"},
+              {CPU_NEON, "NEON"},      {CPU_NEON_DOT, "NEON dot products"}};
 #define N_LEVELS (sizeof(levels) / sizeof(levels[0]))
 
 static void find_cpu(struct selftest_device *found)
@@ -93,7 +91,8 @@ bool selftest_device_open(void *context, uint32_t tiers_off, struct check_device
     if (!device->backend) {
         return false;
     }
-    vk_backend_products(device->backend, &device->float16_products, &device->int8_products);
+    vk_backend_products(device->backend, &device->float16_products, &device->int8_products,
+                        &device->int8_activations);
     return true;
 }
 

@@ -31,6 +31,7 @@ static uint32_t detect(void)
     const uint32_t avx512_f = 1u << 16, avx512_dq = 1u << 17, avx512_bw = 1u << 30,
                    avx512_vl = 1u << 31;
     const uint32_t avx512_vnni = 1u << 11;
+    const uint32_t avx_vnni = 1u << 4; /* of the subleaf 1 */
     const uint32_t ymm_states = 0x06, zmm_states = 0xE6;
     uint32_t a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !has_all(c, fma | osxsave | avx | f16c)) {
@@ -47,6 +48,9 @@ static uint32_t detect(void)
         if (has_all(c, avx512_vnni)) {
             features |= CPU_AVX512_VNNI;
         }
+    }
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && has_all(a, avx_vnni)) {
+        features |= CPU_AVX_VNNI;
     }
     return features;
 }
@@ -90,9 +94,18 @@ const char *cpu_features_text(uint32_t features)
         "avx2 avx512_vnni",
         "avx512 avx512_vnni",
         "avx2 avx512 avx512_vnni",
+        "avx_vnni",
+        "avx2 avx_vnni",
+        "avx512 avx_vnni",
+        "avx2 avx512 avx_vnni",
+        "avx512_vnni avx_vnni",
+        "avx2 avx512_vnni avx_vnni",
+        "avx512 avx512_vnni avx_vnni",
+        "avx2 avx512 avx512_vnni avx_vnni",
     };
     if (features & (CPU_NEON | CPU_NEON_DOT)) {
         return features & CPU_NEON_DOT ? "neon neon_dot" : "neon";
     }
-    return texts[features & (CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI)];
+    return texts[(features & (CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI)) +
+                 (features & CPU_AVX_VNNI ? 8 : 0)];
 }

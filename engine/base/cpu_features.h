@@ -9,6 +9,7 @@ enum cpu_feature {
     CPU_AVX512_VNNI = 1 << 2,
     CPU_NEON = 1 << 3,     /* of 64-bit ARM: Advanced SIMD, with conversion from f16 */
     CPU_NEON_DOT = 1 << 4, /* sdot: four products of bytes added up in one instruction */
+    CPU_AVX_VNNI = 1 << 5, /* of vectors of 256 bits, in AVX's encoding */
 };
 
 /* Detected features and'ed with the mask (all ones at first). */

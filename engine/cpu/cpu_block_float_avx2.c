@@ -6,12 +6,6 @@
 
 typedef __m256 block_floats;
 
-static inline __m128 sum_lanes(__m256 a, __m256 b, __m256 c, __m256 d)
-{
-    __m256 sums = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
-    return _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
-}
-
 #include "engine/cpu/cpu_block_float.h"
 
 BLOCK_TYPE(f32, 4)

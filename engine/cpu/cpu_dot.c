@@ -52,25 +52,29 @@ const struct cpu_level cpu_level_plain = {
     .attention = &cpu_attention_math_plain,
 };
 
+void cpu_level_add(struct cpu_level *level, const struct cpu_level *rung)
+{
+    level->name = rung->name;
+    level->features = rung->features;
+    for (uint32_t i = 0; i < CPU_DTYPES; i++) {
+        if (rung->dots[i].dot) {
+            level->dots[i] = rung->dots[i];
+        }
+        if (rung->tiles[i].multiply) {
+            level->tiles[i] = rung->tiles[i];
+        }
+    }
+    if (rung->attention) {
+        level->attention = rung->attention;
+    }
+}
+
 struct cpu_level cpu_level_choose(uint32_t features)
 {
     struct cpu_level level = cpu_level_plain;
     for (const struct cpu_level *const *rung = cpu_ladder; *rung; rung++) {
-        if (((*rung)->features & features) != (*rung)->features) {
-            continue;
-        }
-        level.name = (*rung)->name;
-        level.features = (*rung)->features;
-        for (uint32_t i = 0; i < CPU_DTYPES; i++) {
-            if ((*rung)->dots[i].dot) {
-                level.dots[i] = (*rung)->dots[i];
-            }
-            if ((*rung)->tiles[i].multiply) {
-                level.tiles[i] = (*rung)->tiles[i];
-            }
-        }
-        if ((*rung)->attention) {
-            level.attention = (*rung)->attention;
+        if (((*rung)->features & features) == (*rung)->features) {
+            cpu_level_add(&level, *rung);
         }
     }
     return level;

@@ -54,6 +54,9 @@ struct cpu_level {
 
 extern const struct cpu_level cpu_level_plain;
 
+/* Takes what the rung brings. */
+void cpu_level_add(struct cpu_level *level, const struct cpu_level *rung);
+
 /* The level made of the highest rungs these features allow. */
 struct cpu_level cpu_level_choose(uint32_t features);
 

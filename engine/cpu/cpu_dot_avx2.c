@@ -1,10 +1,45 @@
 /* The rung of AVX2, FMA and F16C: float types in floats here, block types on int8 activations. */
 #include "engine/base/cpu_features.h"
 #include "engine/cpu/cpu_attention.h"
-#include "engine/cpu/cpu_dot_avx2.h"
+#include "engine/cpu/cpu_dot_int8.h"
 #include "engine/cpu/cpu_ladder.h"
 #include "engine/cpu/cpu_tile.h"
 #include "format/f16.h"
+
+#define SIGNED_OFFSET 0
+
+/* Pairs of products add up to 16 bits: at most 255 * 127 * 2 would overflow, but our weights are at
+ * most 128, so they do not. */
+static inline __m256i multiply_unsigned(__m256i w, __m256i x)
+{
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
+}
+
+/* Sums of four fit, too. */
+static inline __m256i multiply_two_small(__m256i w, __m256i x, __m256i v, __m256i z)
+{
+    __m256i fours = _mm256_add_epi16(_mm256_maddubs_epi16(w, x), _mm256_maddubs_epi16(v, z));
+    return _mm256_madd_epi16(fours, _mm256_set1_epi16(1));
+}
+
+static inline __m256i shift_signed(__m256i w)
+{
+    return w;
+}
+
+/* The signs of weights go to the activations. */
+static inline __m256i multiply_signed(__m256i w, __m256i x)
+{
+    return multiply_unsigned(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+}
+
+static inline __m256i multiply_two_signed(__m256i w, __m256i x, __m256i v, __m256i z)
+{
+    return _mm256_add_epi32(multiply_signed(w, x), multiply_signed(v, z));
+}
+
+#include "engine/cpu/cpu_dot_blocks_avx2.h"
+#include "engine/cpu/cpu_dot_k_avx2.h"
 
 #define FLOAT_DOT(type, bytes) \
     static float dot_##type(const uint8_t *const planes[], const void *activations, uint64_t n) \
@@ -43,7 +78,7 @@ const struct cpu_level cpu_level_avx2 = {
              [CPU_DTYPE_F16] = {.dot = dot_f16},
              [CPU_DTYPE_BF16] = {.dot = dot_bf16},
 #define X(NAME, name) \
-    [CPU_DTYPE_##NAME] = {cpu_int8_bytes_avx2, cpu_int8_prepare_avx2, cpu_dot_##name##_avx2, NULL},
+    [CPU_DTYPE_##NAME] = {cpu_int8_bytes_avx2, cpu_int8_prepare_avx2, dot_##name, dot_rows_##name},
              INT8_TYPES(X)
 #undef X
     },

@@ -2,7 +2,10 @@
  * form they have the same numbers twice more: `halves`, four blocks together, the first 16 of each
  * block, then the last 16 of each, so that they meet the low and the high nibbles of 64 bytes of
  * weights; and `alternate`, eight blocks together, halves of blocks 0, 2, 4, 6 and then of 1, 3, 5,
- * 7 (there in whole super-blocks only). `short_sums` are sums of q over 16 elements.
+ * 7 (there in whole super-blocks only). `short_sums` are sums of q over 16 elements. `offsets` are
+ * sums over eight, times 32: of quads of elements 0 and 2, then 1 and 3, of half a block; the first
+ * halves of blocks 0, 2, 4, 6, their second ones, then those of blocks 1, 3, 5, 7. `twice` are the
+ * scales of these blocks in the same order (both in whole super-blocks only).
  */
 #pragma once
 
@@ -12,7 +15,7 @@
 
 #include "engine/cpu/cpu_int8_row.h"
 
-/* The block types: each rung defines cpu_dot_<name>_<rung> for all of them.
+/* The block types.
  * X(row of DTYPES, name) */
 #define INT8_TYPES(X) \
     X(Q4_0, q4_0) \
@@ -30,7 +33,6 @@
     X(MXFP4, mxfp4)
 
 #define X(NAME, name) \
-    float cpu_dot_##name##_avx2(const uint8_t *const planes[], const void *x, uint64_t cols); \
     float cpu_dot_##name##_avx512_vnni(const uint8_t *const planes[], const void *x, \
                                        uint64_t cols); \
     void cpu_dot_rows_##name##_avx512_vnni(const uint8_t *const planes[], \
@@ -72,6 +74,13 @@ static inline float int8_half(const uint8_t *bytes)
     uint16_t half;
     memcpy(&half, bytes, sizeof(half));
     return _cvtsh_ss(half);
+}
+
+/* 8 halves of f16, one of each super-block where they have a plane of their own (whose rows are
+ * padded to as many). */
+static inline void int8_load_8_halves(const uint8_t *halves, float floats[8])
+{
+    _mm256_store_ps(floats, _mm256_cvtph_ps(int8_load_16(halves)));
 }
 
 /* The 6-bit scales, then minima of the 8 groups of q4_k and q5_k, as format/README.md lays them

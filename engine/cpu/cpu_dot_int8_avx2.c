@@ -5,7 +5,8 @@ uint64_t cpu_int8_bytes_avx2(uint64_t cols)
 {
     uint64_t padded = int8_padded(cols);
     return 3 * padded + (padded / 32 + padded / 16 + padded / 32) * sizeof(float) +
-           (padded / 16 + padded / 32) * sizeof(int32_t) + padded / 16 * sizeof(int16_t);
+           (padded / 16 + padded / 32) * sizeof(int32_t) +
+           (padded / 16 + padded / 8) * sizeof(int16_t) + padded / 16 * sizeof(float);
 }
 
 static float largest_magnitude(const __m256 x[4])
@@ -38,7 +39,8 @@ struct block {
     int8_t *q, *halves, *alternate;
     float *scale, *sums16, *sums32;
     int32_t *shifts16, *shifts32;
-    int16_t *short_sums;
+    int16_t *short_sums, *offsets;
+    float *twice;
 };
 
 static void prepare_block(const float *source, struct block to)
@@ -66,12 +68,16 @@ static void prepare_block(const float *source, struct block to)
     _mm_store_si128((__m128i *)(void *)(to.alternate + 64), _mm256_extracti128_si256(packed, 1));
     __m256i sums =
         _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), packed), _mm256_set1_epi16(1));
+    __m256i eights = _mm256_add_epi32(sums, _mm256_shuffle_epi32(sums, 0x4E));
+    eights = _mm256_slli_epi16(_mm256_packs_epi32(eights, eights), 5);
+    memcpy(to.offsets, &(int32_t){_mm256_extract_epi32(eights, 0)}, sizeof(int32_t));
+    memcpy(to.offsets + 8, &(int32_t){_mm256_extract_epi32(eights, 4)}, sizeof(int32_t));
     sums = _mm256_hadd_epi32(sums, sums);
     sums = _mm256_hadd_epi32(sums, sums);
     int32_t first = _mm256_extract_epi32(sums, 0), second = _mm256_extract_epi32(sums, 4);
     to.short_sums[0] = (int16_t)first;
     to.short_sums[1] = (int16_t)second;
-    *to.scale = d;
+    *to.scale = to.twice[0] = to.twice[4] = d;
     to.sums16[0] = d * (float)first;
     to.sums16[1] = d * (float)second;
     *to.sums32 = to.sums16[0] + to.sums16[1];
@@ -87,6 +93,8 @@ void cpu_int8_prepare_avx2(const float *x, uint64_t cols, void *prepared)
     int8_t *halves = (int8_t *)row.halves;
     int8_t *alternate = (int8_t *)row.alternate;
     int16_t *short_sums = (int16_t *)row.short_sums;
+    int16_t *offsets = (int16_t *)row.offsets;
+    float *twice = (float *)row.twice;
     float *scales = (float *)row.scales;
     float *sums16 = (float *)row.sums16;
     float *sums32 = (float *)row.sums32;
@@ -107,6 +115,8 @@ void cpu_int8_prepare_avx2(const float *x, uint64_t cols, void *prepared)
                           .shifts16 = shifts16 + 2 * b,
                           .shifts32 = shifts32 + b,
                           .short_sums = short_sums + 2 * b,
+                          .offsets = offsets + 32 * (b / 8) + 16 * (b % 2) + 2 * (b % 8 / 2),
+                          .twice = twice + 16 * (b / 8) + 8 * (b % 2) + b % 8 / 2,
                       });
     }
     memset(q + 32 * blocks, 0, 32 * (padded - blocks));

@@ -17,6 +17,13 @@ static inline __m512i move_bits(__m512i bytes, int lower, int upper, int to)
     return _mm512_rorv_epi64(bytes, set_halves((lower - to) & 63, (upper - to) & 63));
 }
 
+/* The same with a place for each half. */
+static inline __m512i move_bits_apart(__m512i bytes, int lower, int lower_to, int upper,
+                                      int upper_to)
+{
+    return _mm512_rorv_epi64(bytes, set_halves((lower - lower_to) & 63, (upper - upper_to) & 63));
+}
+
 /* a | (b & mask) */
 static inline __m512i or_masked(__m512i a, __m512i b, int mask)
 {
@@ -143,127 +150,156 @@ DOT_OF_STEPS(q5_k, -1, 128, 0)
 
 /* ---- groups of 16: q2_k, q3_k, q6_k ---- */
 
-/* Sums of two vectors of products, which fit into 16 bits, times the scales of their groups. `half`
- * says which: groups 0..7 or 8..15. A quarter of the result has four lanes: twice a group of the
- * first vector, twice one of the second. */
-static inline __m512i scale_products(__m512i first, __m512i second, __m512i scales, int half)
+/* Products of a super-block, added up in eights: two sums of 16 bits for each group, those of
+ * groups k, k + 4, k + 8, k + 12 in quarter k. */
+static inline __m512i sums_of_8(const __m512i codes[4], const int8_t *q)
 {
-    const __m512i index = _mm512_setr_epi64(
-        0, 0x0004000400040004, 0x0001000100010001, 0x0005000500050005, 0x0002000200020002,
-        0x0006000600060006, 0x0003000300030003, 0x0007000700070007);
-    __m512i spread = _mm512_permutexvar_epi16(
-        _mm512_add_epi16(index, _mm512_set1_epi16((short)(8 * half))), scales);
-    return _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_packs_epi32(first, second), spread);
+    __m512i a = _mm512_packs_epi32(multiply_unsigned(codes[0], load_bytes(q)),
+                                   multiply_unsigned(codes[1], load_bytes(q + 64)));
+    __m512i b = _mm512_packs_epi32(multiply_unsigned(codes[2], load_bytes(q + 128)),
+                                   multiply_unsigned(codes[3], load_bytes(q + 192)));
+    __m512 even = _mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0x88);
+    __m512 odd = _mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0xDD);
+    return _mm512_add_epi16(_mm512_castps_si512(even), _mm512_castps_si512(odd));
 }
 
-/* A super-block: products of its four vectors of codes, times signed scales of groups and factors
- * of blocks. */
-static inline void add_groups_of_16(const __m512i codes[4], const int8_t *q, __m128i bytes,
-                                    __m512 factors, int lane, __m512 sums[2])
+/* The scales of groups, the same 16 signed bytes in every quarter, for these sums: each twice,
+ * times 256. */
+static inline __m512i spread_scales(__m512i bytes)
 {
-    const __m512i blocks = _mm512_setr_epi32(0, 0, 2, 2, 0, 0, 2, 2, 1, 1, 3, 3, 1, 1, 3, 3);
-    __m512i scales = _mm512_castsi256_si512(_mm256_cvtepi8_epi16(bytes));
-    for (int half = 0; half < 2; half++) {
-        __m512i first = multiply_unsigned(codes[2 * half], load_bytes(q + 128 * half));
-        __m512i second = multiply_unsigned(codes[2 * half + 1], load_bytes(q + 128 * half + 64));
-        __m512 products = _mm512_cvtepi32_ps(scale_products(first, second, scales, half));
-        __m512i index = _mm512_add_epi32(blocks, _mm512_set1_epi32(lane + 4 * half));
-        sums[half] = _mm512_fmadd_ps(products, _mm512_permutexvar_ps(index, factors), sums[half]);
-    }
+    const __m512i first =
+        _mm512_broadcast_i32x4(_mm_setr_epi32(0x00800080, 0x04800480, 0x08800880, 0x0C800C80));
+    const __m512i quarter =
+        _mm512_setr_epi64(0, 0, 0x0100010001000100, 0x0100010001000100, 0x0200020002000200,
+                          0x0200020002000200, 0x0300030003000300, 0x0300030003000300);
+    return _mm512_shuffle_epi8(bytes, _mm512_add_epi8(first, quarter));
 }
 
-/* Sums of signed bytes, one for each group, times sums of activations: exact, one for each block.
- */
-static inline __m512 sum_groups(__m128i first, __m128i second, __m512i x_shorts)
+/* sums * scales * scales of activations (`twice`). */
+static inline __m512 scale_sums(__m512i sums, __m512i scales, const float *x_scales)
 {
-    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
-    return _mm512_cvtepi32_ps(_mm512_madd_epi16(_mm512_cvtepi8_epi16(both), x_shorts));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_madd_epi16(sums, scales)),
+                         _mm512_load_ps(x_scales));
 }
 
-static inline struct factors factors_q2_k(const struct two_steps *two, uint64_t cols)
+/* Sums of 16 signed bytes times sums of activations, exact, times scales of activations. */
+static inline __m256 scale_minima(__m128i bytes, const int16_t *short_sums, const float *x_scales)
 {
-    const __m128i mask = _mm_set1_epi8(15);
-    const uint8_t *first = two->planes[0][1] + 16 * two->steps[0];
-    const uint8_t *second = two->planes[1][1] + 16 * two->steps[1];
-    __m512 halves = load_two_halves(two->planes[0][2] + 4 * two->steps[0],
-                                    two->planes[1][2] + 4 * two->steps[1]);
-    __m512 d = _mm512_mul_ps(spread_halves(halves, 0), two->x_scales);
-    __m512 dmin = _mm512_mul_ps(spread_halves(halves, 1), two->x_scales);
-    __m512 minima =
-        sum_groups(_mm_and_si128(_mm_srli_epi16(int8_load_16(first), 4), mask),
-                   _mm_and_si128(_mm_srli_epi16(int8_load_16(second), 4), mask), two->x_shorts);
-    return (struct factors){_mm512_mask_mul_ps(d, 0xAAAA, d, _mm512_set1_ps(0x1p-2f)),
-                            _mm512_mul_ps(minima, dmin)};
+    __m256i sums = _mm256_load_si256((const __m256i *)(const void *)short_sums);
+    sums = _mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), sums);
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_load_ps(x_scales));
+}
+
+/* sum * factor - minima: the end of a row. */
+static inline __m512 minus_minima(__m512 sum, float factor, __m256 minima)
+{
+    return _mm512_fmadd_ps(sum, _mm512_set1_ps(factor),
+                           _mm512_sub_ps(_mm512_setzero_ps(), _mm512_zextps256_ps512(minima)));
 }
 
 /* Codes of odd blocks stay two bits higher in the bytes, so they are 4 times too large. */
-static inline void multiply_q2_k(const uint8_t *const planes[], struct int8_row x, uint64_t s,
-                                 uint64_t cols, __m512 factors, int lane, __m512 sums[2])
+static inline void load_codes_q2_k(const uint8_t *pairs, __m512i codes[4])
 {
-    __m512i codes[4];
     for (int half = 0; half < 2; half++) {
-        __m512i pairs = load_twice(planes[0] + 64 * s + 32 * half);
-        codes[2 * half] = and_halves(pairs, 0x03, 0x0C);
-        codes[2 * half + 1] = and_halves(_mm512_srli_epi16(pairs, 4), 0x03, 0x0C);
+        __m512i bytes = load_twice(pairs + 32 * half);
+        codes[2 * half] = and_halves(bytes, 0x03, 0x0C);
+        codes[2 * half + 1] = and_halves(_mm512_srli_epi16(bytes, 4), 0x03, 0x0C);
     }
-    __m128i scales = _mm_and_si128(int8_load_16(planes[1] + 16 * s), _mm_set1_epi8(15));
-    add_groups_of_16(codes, x.q + STEP * s, scales, factors, lane, sums);
 }
 
-DOT_OF_STEPS(q2_k, -1, 64, 0)
-
-static inline struct factors factors_q3_k(const struct two_steps *two, uint64_t cols)
+static __m512 row_q2_k(const uint8_t *const planes[], struct int8_row x, uint64_t cols)
 {
-    __m512 d = load_half_of_each(two->planes[0][3] + 2 * two->steps[0],
-                                 two->planes[1][3] + 2 * two->steps[1]);
-    __m512 scales = _mm512_mul_ps(d, two->x_scales);
-    __m512 sums =
-        sum_groups(int8_unpack_q3_k(two->planes[0][2] + 12 * two->steps[0]),
-                   int8_unpack_q3_k(two->planes[1][2] + 12 * two->steps[1]), two->x_shorts);
-    return (struct factors){scales, _mm512_mul_ps(sums, scales)};
-}
-
-static inline void multiply_q3_k(const uint8_t *const planes[], struct int8_row x, uint64_t s,
-                                 uint64_t cols, __m512 factors, int lane, __m512 sums[2])
-{
-    __m512i codes[4], high = load_twice(planes[1] + 32 * s);
-    for (int v = 0; v < 4; v++) {
-        int place = 4 * (v % 2);
-        __m512i pairs = load_twice(planes[0] + 64 * s + 32 * (v / 2));
-        pairs = and_halves(move_bits(pairs, place, place + 2, 0), 3, 3);
-        codes[v] = or_masked(pairs, move_bits(high, 2 * v, 2 * v + 1, 2), 4);
+    const __m512i even_times_4 = _mm512_set1_epi32(0x00010004);
+    __m512 sum = _mm512_setzero_ps();
+    __m256 minimum = _mm256_setzero_ps();
+    for (uint64_t s = 0; s < cols / STEP; s++) {
+        prefetch_plane(planes[0], s, 1, 64, 32);
+        __m512i codes[4];
+        load_codes_q2_k(planes[0] + 64 * s, codes);
+        __m128i bytes = int8_load_16(planes[1] + 16 * s);
+        __m512i scales = _mm512_and_si512(_mm512_broadcast_i32x4(bytes), _mm512_set1_epi8(15));
+        scales = spread_scales(_mm512_mullo_epi16(scales, even_times_4));
+        __m512 dot = scale_sums(sums_of_8(codes, x.q + STEP * s), scales, x.twice + 16 * s);
+        __m512 halves = load_half_pairs(planes[2] + 4 * s);
+        sum = _mm512_fmadd_ps(dot, _mm512_moveldup_ps(halves), sum);
+        bytes = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
+        __m256 minima = scale_minima(bytes, x.short_sums + 16 * s, x.scales + 8 * s);
+        __m256 dmin = _mm256_movehdup_ps(_mm512_castps512_ps256(halves));
+        minimum = _mm256_fmadd_ps(minima, dmin, minimum);
     }
-    add_groups_of_16(codes, x.q + STEP * s, int8_unpack_q3_k(planes[2] + 12 * s), factors, lane,
-                     sums);
+    return minus_minima(sum, 0x1p-10f, minimum);
 }
 
-DOT_OF_STEPS(q3_k, -4, 64, 0)
+DOT_OF_ROW(q2_k)
 
-static inline struct factors factors_q6_k(const struct two_steps *two, uint64_t cols)
+static __m512 row_q3_k(const uint8_t *const planes[], struct int8_row x, uint64_t cols)
 {
-    __m512 d = load_half_of_each(two->planes[0][3] + 2 * two->steps[0],
-                                 two->planes[1][3] + 2 * two->steps[1]);
-    __m512 scales = _mm512_mul_ps(d, two->x_scales);
-    __m512 sums = sum_groups(int8_load_16(two->planes[0][2] + 16 * two->steps[0]),
-                             int8_load_16(two->planes[1][2] + 16 * two->steps[1]), two->x_shorts);
-    return (struct factors){scales, _mm512_mul_ps(sums, scales)};
+    const __m512i even_times_4 = _mm512_setr_epi64(
+        0x0004000400040004, 0x0004000400040004, 0x0004000400040004, 0x0004000400040004,
+        0x0001000100010001, 0x0001000100010001, 0x0001000100010001, 0x0001000100010001);
+    __m512 sum = _mm512_setzero_ps();
+    _Alignas(32) float d[8];
+    __m256 minimum = _mm256_setzero_ps();
+    for (uint64_t s = 0; s < cols / STEP; s++) {
+        if (s % 8 == 0) {
+            int8_load_8_halves(planes[3] + 2 * s, d);
+        }
+        prefetch_plane(planes[0], s, 1, 64, 32);
+        __m512i codes[4], high = load_twice(planes[1] + 32 * s);
+        load_codes_q2_k(planes[0] + 64 * s, codes);
+        for (int v = 0; v < 4; v++) {
+            /* The third bit comes to bit 2, or 4 in odd blocks. */
+            __m512i moved = move_bits_apart(high, 2 * v, 2, 2 * v + 1, 4);
+            codes[v] = _mm512_ternarylogic_epi64(
+                codes[v], moved, set_halves(0x0404040404040404, 0x1010101010101010), 0xF8);
+        }
+        __m128i bytes = int8_unpack_q3_k(planes[2] + 12 * s);
+        __m512i scales = spread_scales(_mm512_broadcast_i32x4(bytes));
+        scales = _mm512_mullo_epi16(scales, even_times_4);
+        __m512 dot = scale_sums(sums_of_8(codes, x.q + STEP * s), scales, x.twice + 16 * s);
+        sum = _mm512_fmadd_ps(dot, _mm512_set1_ps(d[s % 8]), sum);
+        __m256 minima = scale_minima(bytes, x.short_sums + 16 * s, x.scales + 8 * s);
+        minimum = _mm256_fmadd_ps(minima, _mm256_set1_ps(d[s % 8]), minimum);
+    }
+    return minus_minima(sum, 0x1p-10f, _mm256_mul_ps(minimum, _mm256_set1_ps(4)));
 }
 
-static inline void multiply_q6_k(const uint8_t *const planes[], struct int8_row x, uint64_t s,
-                                 uint64_t cols, __m512 factors, int lane, __m512 sums[2])
+DOT_OF_ROW(q3_k)
+
+static inline void load_codes_q6_k(const uint8_t *nibbles, const uint8_t *pairs, __m512i codes[4])
 {
-    __m512i codes[4];
     for (int half = 0; half < 2; half++) {
-        __m512i low = load_bytes(planes[0] + 128 * s + 64 * half);
-        __m512i high = load_twice(planes[1] + 64 * s + 32 * half);
+        __m512i low = load_bytes(nibbles + 64 * half);
+        __m512i high = load_twice(pairs + 32 * half);
         codes[2 * half] = or_masked(and_halves(low, 15, 15), move_bits(high, 0, 2, 4), 0x30);
         low = _mm512_srli_epi16(low, 4);
         codes[2 * half + 1] = or_masked(and_halves(low, 15, 15), move_bits(high, 4, 6, 4), 0x30);
     }
-    add_groups_of_16(codes, x.q + STEP * s, int8_load_16(planes[2] + 16 * s), factors, lane, sums);
 }
 
-DOT_OF_STEPS(q6_k, -32, 128, 64)
+/* With the offset taken off, sums fit into 16 bits; before, modulo 2^16. */
+static __m512 row_q6_k(const uint8_t *const planes[], struct int8_row x, uint64_t cols)
+{
+    __m512 sum = _mm512_setzero_ps();
+    _Alignas(32) float d[8];
+    for (uint64_t s = 0; s < cols / STEP; s++) {
+        if (s % 8 == 0) {
+            int8_load_8_halves(planes[3] + 2 * s, d);
+        }
+        prefetch_plane(planes[0], s, 1, 128, 16);
+        prefetch_plane(planes[1], s, 1, 64, 16);
+        __m512i codes[4];
+        load_codes_q6_k(planes[0] + 128 * s, planes[1] + 64 * s, codes);
+        __m512i offsets = load_bytes(x.offsets + 32 * s);
+        __m512i sums = _mm512_sub_epi16(sums_of_8(codes, x.q + STEP * s), offsets);
+        __m512i scales = spread_scales(_mm512_broadcast_i32x4(int8_load_16(planes[2] + 16 * s)));
+        __m512 dot = scale_sums(sums, scales, x.twice + 16 * s);
+        sum = _mm512_fmadd_ps(dot, _mm512_set1_ps(d[s % 8]), sum);
+    }
+    return _mm512_mul_ps(sum, _mm512_set1_ps(0x1p-8f));
+}
+
+DOT_OF_ROW(q6_k)
 
 /* ---- iq4_xs ---- */
 

@@ -24,7 +24,8 @@ struct int8_row {
     const int32_t *shifts16, *shifts32;
     /* Behind the others, of x86 only (cpu_dot_int8.h). */
     const int8_t *halves, *alternate;
-    const int16_t *short_sums;
+    const int16_t *short_sums, *offsets;
+    const float *twice;
 };
 
 /* Elements with padding: a multiple of 512, so that 16 scales are a whole vector. */
@@ -49,6 +50,8 @@ static inline struct int8_row int8_row_of(const void *prepared, uint64_t cols)
         .halves = (const int8_t *)(shifts + 3 * padded / 32),
         .alternate = (const int8_t *)(shifts + 3 * padded / 32) + padded,
         .short_sums = (const int16_t *)(shifts + 3 * padded / 32 + padded / 2),
+        .offsets = (const int16_t *)(shifts + 3 * padded / 32 + padded / 2) + padded / 16,
+        .twice = (const float *)(shifts + 3 * padded / 32 + padded / 2 + 3 * padded / 32),
     };
 }
 

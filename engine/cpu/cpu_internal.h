@@ -82,5 +82,9 @@ struct cpu_input {
     uint64_t n, cols;
 };
 
+/* A token's experts and their weights by its logits (cpu_router.c); correction may be NULL. */
+void cpu_router_choose(const struct router_rule *rule, const float *correction, const float *logits,
+                       uint32_t *ids, float *weights);
+
 /* y = x / sqrt(mean(x^2) + epsilon) * weight over `dim` elements (cpu_rms_norm.c). */
 void cpu_rms_norm_row(const float *x, const float *weight, float epsilon, uint64_t dim, float *y);

@@ -57,6 +57,8 @@ uint64_t cpu_item_rows_scratch(const struct cpu_level *level, const struct op *o
     switch (op->kind) {
     case OP_matmul:
         return cpu_rows_scratch(level, op->dtype, op->args.matmul.cols);
+    case OP_matmul_router:
+        return cpu_rows_scratch(level, op->dtype, op->args.matmul_router.cols);
     case OP_head_matmul:
         return cpu_rows_scratch(level, op->dtype, op->args.head_matmul.cols);
     case OP_expert_gate_up:
@@ -68,28 +70,4 @@ uint64_t cpu_item_rows_scratch(const struct cpu_level *level, const struct op *o
     default:
         return 0;
     }
-}
-
-uint64_t cpu_expert_groups_count(const struct cpu_expert_groups *groups)
-{
-    return groups->offsets && groups->pairs ? groups->n_experts : groups->n_pairs;
-}
-
-struct cpu_expert_group cpu_expert_group_at(const struct cpu_expert_groups *groups, uint64_t index)
-{
-    struct cpu_expert_group group;
-    if (groups->offsets && groups->pairs) {
-        uint32_t first = groups->offsets[index];
-        group = (struct cpu_expert_group){
-            .expert = (uint32_t)index,
-            .n = groups->offsets[index + 1] - first,
-            .pairs = groups->pairs + first,
-        };
-    } else {
-        group = (struct cpu_expert_group){
-            .expert = groups->ids[index], .n = 1, .pair = (uint32_t)index};
-    }
-    assert(group.expert < groups->n_experts);
-    group.slab = group.n > 0 ? cpu_pointer(groups->slabs[group.expert]) : NULL;
-    return group;
 }

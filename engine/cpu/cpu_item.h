@@ -26,27 +26,3 @@ void cpu_item_prefetch(const struct cpu_matrix *matrix, uint64_t row);
 
 /* The most that cpu_rows_scratch says for what the op reads; 0 if it reads no matrix of weights. */
 uint64_t cpu_item_rows_scratch(const struct cpu_level *level, const struct op *op);
-
-/* The experts of gate/up and down: groups of (token, slot) pairs of one expert. With a grouping
- * (offsets, pairs) a group is an expert, so that its rows are read from memory once; without, a
- * pair. */
-struct cpu_expert_groups {
-    const uint64_t *slabs;                 /* 0: the expert is not here */
-    const uint32_t *ids, *offsets, *pairs; /* offsets and pairs may be NULL */
-    uint32_t n_experts, n_pairs;
-};
-
-struct cpu_expert_group {
-    const uint8_t *slab; /* NULL: nothing is to be done */
-    uint32_t expert, n;
-    const uint32_t *pairs; /* (n), or NULL: the one pair is `pair` */
-    uint32_t pair;
-};
-
-uint64_t cpu_expert_groups_count(const struct cpu_expert_groups *groups);
-struct cpu_expert_group cpu_expert_group_at(const struct cpu_expert_groups *groups, uint64_t index);
-
-static inline uint32_t cpu_expert_group_pair(const struct cpu_expert_group *group, uint64_t i)
-{
-    return group->pairs ? group->pairs[i] : group->pair;
-}

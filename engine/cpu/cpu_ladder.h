@@ -9,6 +9,7 @@
 
 #if defined(__x86_64__)
 extern const struct cpu_level cpu_level_avx2;
+extern const struct cpu_level cpu_level_avx_vnni;
 extern const struct cpu_level cpu_level_avx512;
 extern const struct cpu_level cpu_level_avx512_vnni;
 #elif defined(__aarch64__)
@@ -20,6 +21,7 @@ extern const struct cpu_level cpu_level_neon_dot;
 static const struct cpu_level *const cpu_ladder[] = {
 #if defined(__x86_64__)
     &cpu_level_avx2,
+    &cpu_level_avx_vnni,
     &cpu_level_avx512,
     &cpu_level_avx512_vnni,
 #elif defined(__aarch64__)

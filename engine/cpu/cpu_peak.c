@@ -36,9 +36,7 @@ const struct cpu_peak cpu_peak_plain = {.read = read_plain,
 /* Lowest first. NULL at the end, so that other processors have an empty ladder. */
 static const struct cpu_peak *const ladder[] = {
 #if defined(__x86_64__)
-    &cpu_peak_avx2,
-    &cpu_peak_avx512,
-    &cpu_peak_avx512_vnni,
+    &cpu_peak_avx2, &cpu_peak_avx_vnni, &cpu_peak_avx512, &cpu_peak_avx512_vnni,
 #endif
     NULL,
 };

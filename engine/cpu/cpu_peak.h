@@ -26,6 +26,7 @@ struct cpu_peak cpu_peak_choose(uint32_t features);
 extern const struct cpu_peak cpu_peak_plain;
 #if defined(__x86_64__)
 extern const struct cpu_peak cpu_peak_avx2;
+extern const struct cpu_peak cpu_peak_avx_vnni;
 extern const struct cpu_peak cpu_peak_avx512;
 extern const struct cpu_peak cpu_peak_avx512_vnni;
 #endif

@@ -16,7 +16,7 @@ struct cpu_matrix;
  *     the offset;
  *     how many products with int8, in quads, can be added up in pairs of 16 bits;
  *     the smallest number of vectors for which tiles are faster than dot products, measured, with
- *     AVX2 and with AVX-512 VNNI.
+ *     AVX2 (AVX-VNNI takes the same) and with AVX-512 VNNI.
  * X(row of DTYPES, name, groups, minima, offset, quads, from, from) */
 #define TILE_TYPES(X) \
     X(Q4_0, q4_0, 1, 0, 8, 8, 3, 3) \
@@ -24,9 +24,9 @@ struct cpu_matrix;
     X(Q5_0, q5_0, 1, 0, 16, 4, 2, 3) \
     X(Q5_1, q5_1, 1, 1, 0, 4, 2, 3) \
     X(Q8_0, q8_0, 1, 0, 128, 1, 3, 3) \
-    X(Q2_K, q2_k, 2, 1, 0, 4, 2, 2) \
+    X(Q2_K, q2_k, 2, 1, 0, 4, 3, 2) \
     X(Q3_K, q3_k, 2, 0, 4, 4, 2, 2) \
-    X(Q4_K, q4_k, 1, 1, 0, 8, 2, 2) \
+    X(Q4_K, q4_k, 1, 1, 0, 8, 3, 2) \
     X(Q5_K, q5_k, 1, 1, 0, 4, 3, 2) \
     X(Q6_K, q6_k, 2, 0, 32, 2, 3, 3) \
     X(IQ4_NL, iq4_nl, 1, 0, 128, 1, 2, 2) \

@@ -6,22 +6,22 @@
  */
 #include "engine/cpu/cpu_tile_avx2.h"
 
+#define MAX_VECTORS 4
+#define TILE_COUNTS(X, ...) X(1, __VA_ARGS__) X(2, __VA_ARGS__) X(3, __VA_ARGS__) X(4, __VA_ARGS__)
+#define TILE_SHAPES(X) \
+    X(1, 0, 8, 8) \
+    X(1, 0, 16, 4) \
+    X(1, 0, 128, 1) X(1, 1, 0, 8) X(1, 1, 0, 4) X(2, 0, 4, 4) X(2, 0, 32, 2) X(2, 1, 0, 4)
+#define TILE_PASSES(groups, minima, offset, quads) passes_##groups##minima##_##offset##_##quads
+#define TILE_FUNCTION(name) void cpu_tile_##name##_avx2
+
 /* Offsets stay as they are, but codes with the largest become signed. */
 static inline tile_words tile_codes(tile_words codes, uint32_t offset)
 {
     return offset == 128 ? codes ^ 0x80808080 : codes;
 }
 
-#define MAX_VECTORS 4
-
 #include "engine/cpu/cpu_tile_unpack.h"
-
-/* What differs between types; constants in each pass. */
-struct shape {
-    int groups;
-    bool minima;
-    int offset, quads;
-};
 
 static inline __m256i multiply_quads(__m256i codes, __m256i x, const bool is_signed)
 {
@@ -30,10 +30,10 @@ static inline __m256i multiply_quads(__m256i codes, __m256i x, const bool is_sig
 }
 
 /* Some quads of columns, added up in 16 bits. */
-static inline __attribute__((always_inline)) void
-multiply_in_16_bits(const tile_words (*codes)[TILE_VECTORS], const struct shape shape, uint64_t q,
-                    const struct activations *x, const int n,
-                    __m256i sums[TILE_VECTORS][MAX_VECTORS])
+TILE_INLINE void multiply_in_16_bits(const tile_words (*codes)[TILE_VECTORS],
+                                     const struct shape shape, uint64_t q,
+                                     const struct activations *x, const int n,
+                                     __m256i sums[TILE_VECTORS][MAX_VECTORS])
 {
     const bool is_signed = shape.offset == 128;
     for (int k = 0; k < shape.quads; k++) {
@@ -48,9 +48,9 @@ multiply_in_16_bits(const tile_words (*codes)[TILE_VECTORS], const struct shape 
     }
 }
 
-static inline __attribute__((always_inline)) void
-multiply_group(const tile_words (*codes)[TILE_VECTORS], const struct shape shape,
-               const struct activations *x, const int n, __m256i sums[TILE_VECTORS][MAX_VECTORS])
+TILE_INLINE void multiply_group(const tile_words (*codes)[TILE_VECTORS], const struct shape shape,
+                                const struct activations *x, const int n,
+                                tile_ints sums[TILE_VECTORS][MAX_VECTORS])
 {
     const bool shifted = shape.offset > 0 && shape.offset < 128;
     for (int k = 0; k < 8 / shape.groups; k += shape.quads) {
@@ -58,83 +58,16 @@ multiply_group(const tile_words (*codes)[TILE_VECTORS], const struct shape shape
         multiply_in_16_bits(codes + k, shape, x->q + 4 * (uint64_t)k, x, n, pairs);
         for (int i = 0; i < n; i++) {
             for (int v = 0; v < TILE_VECTORS; v++) {
-                __m256i quads = _mm256_madd_epi16(pairs[v][i], _mm256_set1_epi16(1));
-                sums[v][i] = k ? _mm256_add_epi32(sums[v][i], quads) : quads;
+                tile_ints quads = (tile_ints)_mm256_madd_epi16(pairs[v][i], _mm256_set1_epi16(1));
+                sums[v][i] = k ? sums[v][i] + quads : quads;
             }
         }
     }
     for (int i = 0; shifted && i < n; i++) {
-        /* Shifts are made for an offset of 128. */
-        int places = __builtin_ctz(128) - __builtin_ctz((unsigned)shape.offset);
-        __m256i shift = _mm256_set1_epi32(load_int32(x->rows[i] + x->shift));
-        shift = _mm256_srai_epi32(shift, places);
-        sums[0][i] = _mm256_add_epi32(sums[0][i], shift);
-        sums[1][i] = _mm256_add_epi32(sums[1][i], shift);
+        int32_t shift = activations_shift(x, i, shape.offset);
+        sums[0][i] += shift;
+        sums[1][i] += shift;
     }
 }
 
-static inline __attribute__((always_inline)) void
-add_group(const struct tile *tile, uint64_t group, const struct shape shape,
-          const struct activations *x, const int n, __m256 sums[TILE_VECTORS][MAX_VECTORS])
-{
-    __m256i integers[TILE_VECTORS][MAX_VECTORS];
-    multiply_group(tile->codes + group * (uint64_t)(8 / shape.groups), shape, x, n, integers);
-    for (int v = 0; v < TILE_VECTORS; v++) {
-        __m256 scales = (__m256)tile->scales[group][v];
-        for (int i = 0; i < n; i++) {
-            __m256 scale = _mm256_mul_ps(scales, _mm256_set1_ps(load_float(x->rows[i] + x->scale)));
-            sums[v][i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(integers[v][i]), scale, sums[v][i]);
-        }
-    }
-    for (int v = 0; shape.minima && v < TILE_VECTORS; v++) {
-        __m256 minimum = (__m256)tile->minima[group][v];
-        for (int i = 0; i < n; i++) {
-            __m256 sum = _mm256_set1_ps(load_float(x->rows[i] + x->sum));
-            sums[v][i] = _mm256_fmadd_ps(minimum, sum, sums[v][i]);
-        }
-    }
-}
-
-static inline __attribute__((always_inline)) void
-multiply_panel(const struct tile_pass *pass, const struct shape shape, const int n)
-{
-    struct activations x = activations_of(pass, shape.groups, n);
-    __m256 sums[TILE_VECTORS][MAX_VECTORS];
-    for (int i = 0; i < n; i++) {
-        sums[0][i] = sums[1][i] = _mm256_setzero_ps();
-    }
-    uint64_t n_groups = pass->n_columns / 32 * (uint64_t)shape.groups;
-    for (uint64_t g = 0; g < n_groups; g += (uint64_t)shape.groups) {
-        for (int k = 0; k < shape.groups; k++) {
-            add_group(pass->tile, g + (uint64_t)k, shape, &x, n, sums);
-            x.q += (uint64_t)(32 / shape.groups);
-            x.sum += 4;
-            x.shift += 4;
-        }
-        x.scale += 4;
-    }
-    for (int i = 0; i < n; i++) {
-        tile_put(pass, (tile_floats)sums[0][i], i, 0);
-        tile_put(pass, (tile_floats)sums[1][i], i, 1);
-    }
-}
-
-#define PASS(name, n, ...) \
-    static void multiply_##name##_##n(const struct tile_pass *pass) \
-    { \
-        multiply_panel(pass, (struct shape){__VA_ARGS__}, n); \
-    }
-#define X(NAME, name, groups, minima, offset, quads, ...) \
-    PASS(name, 1, groups, minima, offset, quads) \
-    PASS(name, 2, groups, minima, offset, quads) \
-    PASS(name, 3, groups, minima, offset, quads) \
-    PASS(name, 4, groups, minima, offset, quads) \
-    static void (*const passes_##name[MAX_VECTORS])(const struct tile_pass *pass) = { \
-        multiply_##name##_1, multiply_##name##_2, multiply_##name##_3, multiply_##name##_4}; \
-    void cpu_tile_##name##_avx2(const struct cpu_tile_call *call) \
-    { \
-        tile_walk(call, &(struct tile_kind){unpack_##name, 32 * TILE_GROUPS / groups, MAX_VECTORS, \
-                                            passes_##name}); \
-    }
-TILE_TYPES(X)
-#undef X
+#include "engine/cpu/cpu_tile_multiply.h"

@@ -30,6 +30,14 @@
 #include "engine/cpu/cpu_tile_walk.h"
 
 #define TILE_GROUPS 16
+#define TILE_INLINE static inline __attribute__((always_inline))
+
+/* What of TILE_TYPES the products of a type depend on; constants in each function. */
+struct shape {
+    int groups;
+    bool minima;
+    int offset, quads;
+};
 
 struct tile {
     tile_words codes[8 * TILE_GROUPS][TILE_VECTORS]; /* quads of columns */
@@ -431,4 +439,12 @@ static inline struct activations activations_of(const struct tile_pass *pass, co
         x.rows[i] = pass->x[i];
     }
     return x;
+}
+
+/* What makes up for codes of a group that are `offset` too large. */
+static inline int32_t activations_shift(const struct activations *x, int i, const int offset)
+{
+    /* Shifts are made for an offset of 128; both are powers of two. */
+    int places = __builtin_ctz(128) - __builtin_ctz((unsigned)offset);
+    return load_int32(x->rows[i] + x->shift) >> places;
 }

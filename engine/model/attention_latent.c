@@ -1,7 +1,15 @@
 /* Latent attention in absorbed form (DeepSeek-AI 2024): keys and values of all heads are linear in
  * one latent vector a token, so that the cache holds only that and one rotated key. The part of a
  * key's matrix that makes it from the latent is moved to the query (LATENT_K_B, transposed per
- * head), that of the value to the attended latent (LATENT_V_B). */
+ * head), that of the value to the attended latent (LATENT_V_B).
+ *
+ * For one token that is five steps: what is made of x; q through the key's matrices, beside all
+ * that goes into the caches; attention; the value's matrices; the output. A query that comes out of
+ * a latent of its own (V3) is one more. They stay apart because joining two of them costs more than
+ * the step: a matrix that stands for two (the key's times q's, the output's times the value's) has
+ * three to four times the weights of both, every split of attention would read the key's matrices
+ * again, and its last work-groups, one for some heads, would read the value's alone while the rest
+ * of the device waits. */
 #include "engine/model/blocks.h"
 
 #include <math.h>
@@ -22,9 +30,7 @@ void block_attention_latent_declare(struct forward *f)
     t->q_rotated = forward_declare_f32(f, "q rotated", heads * hparams->rope_dim);
     t->q_latent = forward_declare_f32(f, "q latent", heads * hparams->kv_rank);
     t->latent = forward_declare_f32(f, "latent", hparams->kv_rank);
-    t->latent_normed = forward_declare_f32(f, "latent normed", hparams->kv_rank);
     t->k_rope = forward_declare_f32(f, "k rope", hparams->rope_dim);
-    t->k_rotated = forward_declare_f32(f, "k rotated", hparams->rope_dim);
     t->attended_latent = forward_declare_f32(f, "attended latent", heads * hparams->kv_rank);
     f->attended = forward_declare_f32(f, "attended", heads * hparams->value_dim);
     for (uint32_t layer = 0; layer < hparams->layers; layer++) {
@@ -53,6 +59,25 @@ static void multiply_heads(const struct forward *f, const struct weight *weight,
     op->args.head_matmul.cols = (uint32_t)weight->tensor.cols;
 }
 
+/* Rotation, and the state. */
+static void prepare(const struct forward *f, uint32_t number, struct op_list *list)
+{
+    const struct hparams *hparams = &f->model->hparams;
+    const struct latent_tensors *t = &f->latent;
+    struct tensor *const *caches = f->states[number].caches;
+    struct op *op =
+        op_list_add(list, OP_attention_latent_prepare, f->options.kv_type,
+                    (const struct tensor *[]){f->step, t->q_rope, t->latent, t->k_rope,
+                                              &f->model->layers[number].latent_kv_a_norm.tensor,
+                                              f->frequencies, t->q_rotated, caches[0], caches[1]});
+    op->args.attention_latent_prepare.heads = hparams->heads;
+    op->args.attention_latent_prepare.rank = hparams->kv_rank;
+    op->args.attention_latent_prepare.rope_dim = hparams->rope_dim;
+    op->args.attention_latent_prepare.capacity = f->options.context;
+    op->args.attention_latent_prepare.epsilon = (float)hparams->norm_epsilon;
+    op->args.attention_latent_prepare.scale = (float)rope_attention_factor(hparams);
+}
+
 /* What is cached, and queries; in an order that keeps ops together which do not need each other. */
 static void make_queries_and_keys(const struct forward *f, uint32_t number, struct op_list *list)
 {
@@ -70,13 +95,9 @@ static void make_queries_and_keys(const struct forward *f, uint32_t number, stru
     }
     block_matmul(f, &layer->latent_q_nope, NULL, x, NULL, t->q_nope, list);
     block_matmul(f, &layer->latent_q_rope, NULL, x, NULL, t->q_rope, list);
-    block_norm(f, t->latent, &layer->latent_kv_a_norm, t->latent_normed, 1, hparams->kv_rank, false,
-               list);
-    block_rope(f, t->k_rope, t->k_rotated, 1, hparams->rope_dim, list);
-    block_rope(f, t->q_rope, t->q_rotated, hparams->heads, hparams->rope_dim, list);
     observation_write(f, OBSERVED_LATENT_K_B, number, t->q_nope, NULL, 1, false, list);
     multiply_heads(f, &layer->latent_k_b, t->q_nope, t->q_latent, list);
-    block_store(f, &f->states[number], t->latent_normed, t->k_rotated, list);
+    prepare(f, number, list);
 }
 
 static void attend(const struct forward *f, const struct state *state, struct op_list *list)

@@ -1,8 +1,6 @@
 /* The ops that blocks are made of. */
 #include "engine/model/blocks.h"
 
-#include "engine/model/rope.h"
-
 void block_norm(const struct forward *f, const struct tensor *x, const struct weight *weight,
                 const struct tensor *y, uint32_t rows, uint32_t dim, bool last_only,
                 struct op_list *list)
@@ -38,26 +36,4 @@ struct op *block_matmul(const struct forward *f, const struct weight *weight,
     op->args.matmul.cols = (uint32_t)weight->tensor.cols;
     op->args.matmul.epsilon = x.epsilon;
     return op;
-}
-
-void block_rope(const struct forward *f, const struct tensor *x, const struct tensor *y,
-                uint32_t heads, uint32_t dim, struct op_list *list)
-{
-    struct op *op = op_list_add(list, OP_rope, DTYPE_F32,
-                                (const struct tensor *[]){f->step, x, f->frequencies, y});
-    op->args.rope.heads = heads;
-    op->args.rope.head_dim = dim;
-    op->args.rope.n_rotated = dim;
-    op->args.rope.scale = (float)rope_attention_factor(&f->model->hparams);
-}
-
-void block_store(const struct forward *f, const struct state *state, const struct tensor *a,
-                 const struct tensor *b, struct op_list *list)
-{
-    struct op *op =
-        op_list_add(list, OP_kv_store, f->options.kv_type,
-                    (const struct tensor *[]){f->step, a, b, state->caches[0], state->caches[1]});
-    op->args.kv_store.k_dim = (uint32_t)state->caches[0]->cols;
-    op->args.kv_store.v_dim = (uint32_t)state->caches[1]->cols;
-    op->args.kv_store.capacity = f->options.context;
 }

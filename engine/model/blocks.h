@@ -50,14 +50,6 @@ struct op *block_matmul(const struct forward *forward, const struct weight *weig
                         const struct tensor *residual, const struct tensor *y,
                         struct op_list *list);
 
-/* y = x rotated, `heads` vectors of `dim` a token. */
-void block_rope(const struct forward *forward, const struct tensor *x, const struct tensor *y,
-                uint32_t heads, uint32_t dim, struct op_list *list);
-
-/* The next rows of a state's caches = a, b. */
-void block_store(const struct forward *forward, const struct state *state, const struct tensor *a,
-                 const struct tensor *b, struct op_list *list);
-
 /* A tensor of the session: (rows, cols) activations in f32, or whatever is asked for. */
 struct tensor *forward_declare(struct forward *forward, const char *name, enum dtype dtype,
                                uint64_t rows, uint64_t cols, enum buffer_use use);

@@ -38,13 +38,13 @@ struct grouped_tensors {
 
 /* Of ATTENTION_LATENT. */
 struct latent_tensors {
-    struct tensor *q_a, *q_a_normed;       /* (chunk, q_rank), NULL without */
-    struct tensor *q_nope;                 /* (chunk, heads * nope_dim) */
-    struct tensor *q_rope, *q_rotated;     /* (chunk, heads * rope_dim) */
-    struct tensor *q_latent;               /* (chunk, heads * kv_rank) */
-    struct tensor *latent, *latent_normed; /* (chunk, kv_rank) */
-    struct tensor *k_rope, *k_rotated;     /* (chunk, rope_dim) */
-    struct tensor *attended_latent;        /* (chunk, heads * kv_rank) */
+    struct tensor *q_a, *q_a_normed;   /* (chunk, q_rank), NULL without */
+    struct tensor *q_nope;             /* (chunk, heads * nope_dim) */
+    struct tensor *q_rope, *q_rotated; /* (chunk, heads * rope_dim) */
+    struct tensor *q_latent;           /* (chunk, heads * kv_rank) */
+    struct tensor *latent;             /* (chunk, kv_rank) */
+    struct tensor *k_rope;             /* (chunk, rope_dim) */
+    struct tensor *attended_latent;    /* (chunk, heads * kv_rank) */
 };
 
 struct forward {
@@ -63,18 +63,20 @@ struct forward {
     struct tensor *attended;        /* (chunk, heads * value_dim) */
     struct tensor **ids;     /* per layer (shared by all unless keep_routes): (chunk, top_k) u32 */
     struct tensor **weights; /* the same: (chunk, top_k) */
-    struct tensor *router_logits; /* (chunk, experts) */
-    struct tensor *offsets;       /* (experts + 1) u32 */
-    struct tensor *pairs;         /* (chunk * top_k) u32 */
-    struct tensor *tiles;         /* (op_expert_tile_words) u32 */
-    struct tensor *h;             /* (chunk * top_k, ffn) */
-    struct tensor *parts;         /* (chunk * top_k, hidden) */
+    struct tensor *router_logits;  /* (chunk, experts) */
+    struct tensor *router_arrived; /* struct matmul_router_args */
+    struct tensor *offsets;        /* (experts + 1) u32 */
+    struct tensor *pairs;          /* (chunk * top_k) u32 */
+    struct tensor *tiles;          /* (op_expert_tile_words) u32 */
+    struct tensor *h;              /* (chunk * top_k, ffn) */
+    struct tensor *parts;          /* (chunk * top_k, hidden) */
     /* Dense layers and shared experts, which are mixtures of one; NULL where a model has none. */
     struct tensor *single_ids, *single_weights; /* (chunk): zeros and ones */
     struct tensor *single_offsets;              /* (2) u32 */
     struct tensor *single_pairs;                /* (chunk) u32 */
     struct tensor *single_tiles;                /* (op_expert_tile_words) u32 */
     struct tensor *shared_logit;                /* (chunk) */
+    struct tensor *shared_arrived;              /* struct matmul_router_args */
     struct tensor *shared_ids, *shared_weights; /* (chunk) of the shared expert's gate */
     struct tensor *shared_h;                    /* (chunk, shared_ffn) */
     struct tensor *shared_part;                 /* (chunk, hidden) */

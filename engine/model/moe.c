@@ -65,7 +65,7 @@ static bool declare_single(struct forward *f)
     return ones != NULL;
 }
 
-static void declare_shared(struct forward *f)
+static bool declare_shared(struct forward *f)
 {
     const struct hparams *hparams = &f->model->hparams;
     f->shared_ids =
@@ -75,6 +75,8 @@ static void declare_shared(struct forward *f)
     f->shared_h = forward_declare_f32(f, "shared h", hparams->shared_ffn);
     f->shared_part = forward_declare_f32(f, "shared part", hparams->hidden);
     f->mixed = forward_declare_f32(f, "mixed", hparams->hidden);
+    f->shared_arrived = forward_declare(f, "shared arrived", DTYPE_U32, 1, 1, BUFFER_ACTIVATIONS);
+    return forward_initial(f) != NULL;
 }
 
 bool block_moe_declare(struct forward *f)
@@ -97,6 +99,10 @@ bool block_moe_declare(struct forward *f)
     }
     declare_routes(f, top_k);
     f->router_logits = forward_declare_f32(f, "router logits", experts);
+    f->router_arrived = forward_declare(f, "router arrived", DTYPE_U32, 1, 1, BUFFER_ACTIVATIONS);
+    if (!forward_initial(f)) {
+        return false;
+    }
     f->offsets =
         forward_declare(f, "expert offsets", DTYPE_U32, 1, experts + 1, BUFFER_ACTIVATIONS);
     f->pairs = forward_declare(f, "expert pairs", DTYPE_U32, 1, chunk * top_k, BUFFER_ACTIVATIONS);
@@ -104,10 +110,7 @@ bool block_moe_declare(struct forward *f)
     f->h = forward_declare_f32(f, "h", widest);
     f->parts =
         forward_declare(f, "parts", DTYPE_F32, chunk * top_k, hparams->hidden, BUFFER_ACTIVATIONS);
-    if (any_shared) {
-        declare_shared(f);
-    }
-    return !any_single || declare_single(f);
+    return (!any_shared || declare_shared(f)) && (!any_single || declare_single(f));
 }
 
 /* ---- ops ---- */
@@ -136,39 +139,91 @@ void block_moe_begin(const struct forward *f, struct op_list *list)
     }
 }
 
-/* The choice among the experts, whose logits have been made. */
-static void choose(const struct forward *f, const struct model_layer *layer,
-                   const struct mixture *m, struct op_list *list)
+/* Which experts a token takes, and how much of each. */
+struct route {
+    const struct weight *weight, *bias, *correction; /* bias and correction may be absent */
+    const struct tensor *logits, *arrived;
+    const struct tensor *ids, *weights;
+    struct router_rule rule;
+};
+
+/* The choice among the experts of the layer. */
+static struct route route_of(const struct forward *f, const struct model_layer *layer,
+                             const struct mixture *m)
 {
     const struct hparams *hparams = &f->model->hparams;
-    struct op *op = op_list_add(list, OP_router, DTYPE_F32,
-                                (const struct tensor *[]){f->step, f->router_logits,
-                                                          weight_tensor(&layer->router_correction),
-                                                          m->ids, m->weights});
-    op->args.router.n_experts = hparams->experts;
-    op->args.router.top_k = hparams->experts_per_token;
-    op->args.router.score = hparams->router_score;
-    op->args.router.normalise = hparams->router_normalise;
-    op->args.router.scale = (float)hparams->router_scale;
-    op->args.router.n_groups = hparams->router_groups;
-    op->args.router.top_groups = hparams->router_top_groups;
-    /* DeepSeek-V2 took groups by their best expert; V3 changed both rules at once. */
-    op->args.router.group_score =
-        hparams->router_score == ROUTER_SIGMOID ? ROUTER_GROUP_SUM_OF_2 : ROUTER_GROUP_MAX;
+    bool sigmoid = hparams->router_score == ROUTER_SIGMOID;
+    return (struct route){
+        .weight = &layer->router,
+        .bias = &layer->router_bias,
+        .correction = &layer->router_correction,
+        .logits = f->router_logits,
+        .arrived = f->router_arrived,
+        .ids = m->ids,
+        .weights = m->weights,
+        .rule =
+            {
+                .n_experts = hparams->experts,
+                .top_k = hparams->experts_per_token,
+                .score = hparams->router_score,
+                .normalise = hparams->router_normalise,
+                .scale = (float)hparams->router_scale,
+                .n_groups = hparams->router_groups,
+                .top_groups = hparams->router_top_groups,
+                /* DeepSeek-V2 took groups by their best expert; V3 changed both rules at once. */
+                .group_score = sigmoid ? ROUTER_GROUP_SUM_OF_2 : ROUTER_GROUP_MAX,
+            },
+    };
 }
 
 /* A choice among one expert: its weight is the sigmoid. */
-static void choose_shared(const struct forward *f, struct op_list *list)
+static struct route route_of_shared(const struct forward *f, const struct model_layer *layer)
 {
-    struct op *op = op_list_add(list, OP_router, DTYPE_F32,
-                                (const struct tensor *[]){f->step, f->shared_logit, NULL,
-                                                          f->shared_ids, f->shared_weights});
-    op->args.router.n_experts = 1;
-    op->args.router.top_k = 1;
-    op->args.router.score = ROUTER_SIGMOID;
-    op->args.router.scale = 1;
-    op->args.router.n_groups = 1;
-    op->args.router.top_groups = 1;
+    return (struct route){
+        .weight = &layer->shared_router,
+        .logits = f->shared_logit,
+        .arrived = f->shared_arrived,
+        .ids = f->shared_ids,
+        .weights = f->shared_weights,
+        .rule = {.n_experts = 1,
+                 .top_k = 1,
+                 .score = ROUTER_SIGMOID,
+                 .scale = 1,
+                 .n_groups = 1,
+                 .top_groups = 1},
+    };
+}
+
+/* The logits; for one token also the choice. */
+static void route_begin(const struct forward *f, const struct route *route, struct block_input x,
+                        struct op_list *list)
+{
+    if (list->max_tokens > 1) {
+        block_matmul(f, route->weight, route->bias, x, NULL, route->logits, list);
+        return;
+    }
+    struct op *op = op_list_add(
+        list, OP_matmul_router, route->weight->tensor.dtype,
+        (const struct tensor *[]){f->step, &route->weight->tensor, x.x, x.norm,
+                                  route->bias ? weight_tensor(route->bias) : NULL,
+                                  route->correction ? weight_tensor(route->correction) : NULL,
+                                  route->logits, route->arrived, route->ids, route->weights});
+    op->args.matmul_router.cols = (uint32_t)route->weight->tensor.cols;
+    op->args.matmul_router.epsilon = x.epsilon;
+    op->args.matmul_router.rule = route->rule;
+}
+
+/* The choice, if it has not been made. */
+static void route_end(const struct forward *f, const struct route *route, struct op_list *list)
+{
+    if (list->max_tokens > 1) {
+        struct op *op = op_list_add(
+            list, OP_router, DTYPE_F32,
+            (const struct tensor *[]){f->step, route->logits,
+                                      route->correction ? weight_tensor(route->correction) : NULL,
+                                      route->ids, route->weights});
+        op->args.router.rule = route->rule;
+    }
 }
 
 static void gate_up(const struct forward *f, const struct mixture *m,
@@ -310,41 +365,33 @@ static struct mixture shared_mixture(const struct forward *f, uint32_t number, b
     return m;
 }
 
-/* What needs no choice of experts: the router's logits, the first half of a shared expert. */
-static void begin_layer(const struct forward *f, const struct model_layer *layer,
-                        const struct mixture *m, const struct mixture *shared, struct op_list *list)
-{
-    if (layer->has_router) {
-        block_matmul(f, &layer->router, &layer->router_bias, m->x, NULL, f->router_logits, list);
-    }
-    if (layer->has_shared && weight_tensor(&layer->shared_router)) {
-        block_matmul(f, &layer->shared_router, NULL, m->x, NULL, f->shared_logit, list);
-    }
-    if (layer->has_shared) {
-        mix_up(f, shared, list);
-    }
-}
-
 /* A shared expert is computed beside the others, a step or two ahead of them. */
 void block_moe(const struct forward *f, uint32_t number, struct op_list *list)
 {
     const struct model_layer *layer = &f->model->layers[number];
-    bool grouped = list->max_tokens > 1;
+    bool grouped = list->max_tokens > 1, weighs_shared = weight_tensor(&layer->shared_router);
     struct mixture m = layer->has_router
                            ? routed_mixture(f, number, grouped)
                            : single_mixture(f, number, &layer->experts, layer->ffn, grouped);
     struct mixture shared = {0};
+    const struct route route = route_of(f, layer, &m), shared_route = route_of_shared(f, layer);
     m.x = block_normed(f, f->y, &layer->ffn_norm, f->normed, list);
+    if (layer->has_router) {
+        route_begin(f, &route, m.x, list);
+    }
+    if (weighs_shared) {
+        route_begin(f, &shared_route, m.x, list);
+    }
     if (layer->has_shared) {
         shared = shared_mixture(f, number, grouped);
         shared.x = m.x;
+        mix_up(f, &shared, list);
     }
-    begin_layer(f, layer, &m, &shared, list);
     if (layer->has_router) {
-        choose(f, layer, &m, list);
+        route_end(f, &route, list);
     }
-    if (layer->has_shared && weight_tensor(&layer->shared_router)) {
-        choose_shared(f, list);
+    if (weighs_shared) {
+        route_end(f, &shared_route, list);
     }
     if (layer->has_router) {
         group(f, (const struct tensor *const[]){m.ids, m.offsets, m.pairs, m.tiles},

@@ -30,7 +30,12 @@ const char *op_access(enum op_kind kind)
 
 bool op_writes(enum op_kind kind, uint32_t tensor)
 {
-    return rows[kind].access[tensor] == 'w';
+    return rows[kind].access[tensor] == 'w' || rows[kind].access[tensor] == 'p';
+}
+
+bool op_parts(enum op_kind a, uint32_t tensor_of_a, enum op_kind b, uint32_t tensor_of_b)
+{
+    return a == b && tensor_of_a == tensor_of_b && rows[a].access[tensor_of_a] == 'p';
 }
 
 uint32_t op_args_bytes(enum op_kind kind)
@@ -38,15 +43,15 @@ uint32_t op_args_bytes(enum op_kind kind)
     return rows[kind].args_bytes;
 }
 
-void op_assert_router(const struct router_args *args)
+void op_assert_router(const struct router_rule *rule)
 {
-    uint32_t groups = args->n_groups > 1 ? args->n_groups : 1;
-    uint32_t remaining = groups > 1 ? args->n_experts / groups * args->top_groups : args->n_experts;
-    assert(args->score == ROUTER_SOFTMAX || args->score == ROUTER_SIGMOID);
-    assert(args->group_score == ROUTER_GROUP_MAX || args->group_score == ROUTER_GROUP_SUM_OF_2);
-    assert(args->n_experts <= ROUTER_MAX_EXPERTS && args->n_experts % groups == 0);
-    assert(groups == 1 || args->top_groups <= groups);
-    assert(args->top_k <= ROUTER_MAX_TOP_K && args->top_k <= remaining);
+    uint32_t groups = rule->n_groups > 1 ? rule->n_groups : 1;
+    uint32_t remaining = groups > 1 ? rule->n_experts / groups * rule->top_groups : rule->n_experts;
+    assert(rule->score == ROUTER_SOFTMAX || rule->score == ROUTER_SIGMOID);
+    assert(rule->group_score == ROUTER_GROUP_MAX || rule->group_score == ROUTER_GROUP_SUM_OF_2);
+    assert(rule->n_experts <= ROUTER_MAX_EXPERTS && rule->n_experts % groups == 0);
+    assert(groups == 1 || rule->top_groups <= groups);
+    assert(rule->top_k <= ROUTER_MAX_TOP_K && rule->top_k <= remaining);
     (void)remaining; /* an NDEBUG build has no assert */
 }
 
@@ -93,36 +98,20 @@ uint64_t op_expert_tile_words(uint32_t max_tokens, uint32_t top_k, uint32_t n_ex
     return 1 + EXPERT_TILE_WORDS * (uint64_t)op_expert_tiles(max_tokens, top_k, n_experts);
 }
 
-static bool writes_tensor(const struct op *op, const struct tensor *tensor)
+/* Whether the ops clash in tensors `i` and `k` of theirs. */
+static bool clash(const struct op *a, uint32_t i, const struct op *b, uint32_t k)
 {
-    for (uint32_t i = 0; i < op->n_tensors; i++) {
-        if (op->tensors[i] == tensor && op_writes(op->kind, i)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool touches_tensor(const struct op *op, const struct tensor *tensor)
-{
-    for (uint32_t i = 0; i < op->n_tensors; i++) {
-        if (op->tensors[i] == tensor) {
-            return true;
-        }
-    }
-    return false;
+    return a->tensors[i] && a->tensors[i] == b->tensors[k] &&
+           (op_writes(a->kind, i) || op_writes(b->kind, k)) && !op_parts(a->kind, i, b->kind, k);
 }
 
 bool op_depends(const struct op *later, const struct op *earlier)
 {
     for (uint32_t i = 0; i < later->n_tensors; i++) {
-        const struct tensor *tensor = later->tensors[i];
-        if (!tensor) {
-            continue;
-        }
-        if (op_writes(later->kind, i) ? touches_tensor(earlier, tensor)
-                                      : writes_tensor(earlier, tensor)) {
-            return true;
+        for (uint32_t k = 0; k < earlier->n_tensors; k++) {
+            if (clash(later, i, earlier, k)) {
+                return true;
+            }
         }
     }
     return false;

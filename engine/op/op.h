@@ -20,25 +20,28 @@
 #include "format/error.h"
 #include "shaders/op_args.h"
 
-/* X(name, tensors, meaning): one letter a tensor, r = read, w = written, in the order of the
- * addresses in its argument struct. Lower-case tensors must be there; R may be absent (address 0).
- */
+/* X(name, tensors, meaning): one letter a tensor, in the order of the addresses in its argument
+ * struct: r = read, w = written, p = written in part. What ops of one kind write of the same p
+ * tensor is apart, and the rest is left alone: experts of a layer that differ in type are ops of
+ * their own, each for the pairs of its experts. Lower-case tensors must be there; R may be absent
+ * (address 0). */
 #define OPS(X) \
     X(embed, "rrw", "y = rows of the table, one per token") \
     X(rms_norm, "rrrw", "y = x / rms(x) * weight") \
     X(matmul, "rrrRRRw", "y = weight norm(x) + bias + residual") \
     X(head_matmul, "rrrw", "y = weight x, head by head") \
-    X(rope, "rrrw", "y = x with pairs rotated by position") \
-    X(kv_store, "rrrww", "caches[position] = k, v") \
     X(attention_prepare, "rrrrRRrwww", \
       "q = rotated norm(q); caches[position] = rotated norm(k), v") \
+    X(attention_latent_prepare, "rrrrrrwww", \
+      "q_rotated = rotated q_rope; caches[position] = norm(latent), rotated k_rope") \
     X(attention, "rrrrRww", "y = softmax(q k) v") \
     X(attention_latent, "rrrrrww", "y = softmax(q latent + q_rope k_rope) latent") \
     X(router, "rrRww", "ids, weights = top-k of the logits of experts") \
+    X(matmul_router, "rrrRRRwwww", "ids, weights = top-k of the logits weight norm(x) + bias") \
     X(expert_group, "rrwww", "(token, slot) pairs sorted by expert, and cut into tiles") \
-    X(expert_gate_up, "rrrrRRRRRRw", \
+    X(expert_gate_up, "rrrrRRRRRRp", \
       "h = activation(gate norm(x), up norm(x)) of the chosen experts") \
-    X(expert_down, "rrrrRRRRw", "parts = down h of the chosen experts") \
+    X(expert_down, "rrrrRRRRp", "parts = down h of the chosen experts") \
     X(expert_combine, "rrrrw", "y = residual + sum of weights * parts") \
     X(expert_down_sum, "rrrrrRrw", "y = residual + sum of weights * down h") \
     X(argmax, "rw", "id = index of the largest") \
@@ -94,10 +97,12 @@ const char *op_name(enum op_kind kind);
 /* The access string of OPS. */
 const char *op_access(enum op_kind kind);
 bool op_writes(enum op_kind kind, uint32_t tensor);
+/* Whether two ops that both write this tensor write it in parts that are apart. */
+bool op_parts(enum op_kind a, uint32_t tensor_of_a, enum op_kind b, uint32_t tensor_of_b);
 /* Bytes of the argument struct. */
 uint32_t op_args_bytes(enum op_kind kind);
 /* Asserts what shaders/op_args.h asks of the numbers of a router. */
-void op_assert_router(const struct router_args *args);
+void op_assert_router(const struct router_rule *rule);
 /* Elements of 32 bits of the tensor `parts` of an attention (ATTENTION_MAX_TILES zero words first).
  */
 uint64_t op_attention_parts(uint32_t dim);
@@ -125,8 +130,8 @@ struct op *op_list_add(struct op_list *list, enum op_kind kind, enum dtype dtype
 /* Copies every tensor's address into its op's arguments. Asserts that no required address is 0. */
 void op_list_bind(struct op_list *list);
 
-/* True if op `later` must wait for op `earlier`: they touch the same tensor and at least one of
- * them writes it. */
+/* True if op `later` must wait for op `earlier`: they touch the same tensor, at least one of them
+ * writes it, and they do not write parts of it that are apart. */
 bool op_depends(const struct op *later, const struct op *earlier);
 
 /* One line an op: number, name, dtype, then the tensors with their shapes, written ones after "->".

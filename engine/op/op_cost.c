@@ -59,7 +59,9 @@ static uint32_t experts_of(const struct op *op)
 {
     switch (op->kind) {
     case OP_router:
-        return op->args.router.n_experts;
+        return op->args.router.rule.n_experts;
+    case OP_matmul_router:
+        return op->args.matmul_router.rule.n_experts;
     case OP_expert_gate_up:
         return op->args.expert_gate_up.n_experts;
     case OP_expert_down:
@@ -77,7 +79,7 @@ const struct op_loads *op_loads_at(const struct op_loads *loads, const struct op
     if (!loads || experts_of(op) < 2) {
         return NULL;
     }
-    *routers += op->kind == OP_router;
+    *routers += op->kind == OP_router || op->kind == OP_matmul_router;
     return *routers > 0 ? &loads[*routers - 1] : NULL;
 }
 
@@ -149,26 +151,6 @@ static struct op_cost cost_head_matmul(const struct op *op, uint32_t n, uint32_t
     };
 }
 
-static struct op_cost cost_rope(const struct op *op, uint32_t n, uint32_t position,
-                                const struct op_loads *loads)
-{
-    const struct rope_args *a = &op->args.rope;
-    return (struct op_cost){
-        .activation_bytes = (2.0 * n * a->heads * a->head_dim + a->n_rotated / 2.0) * F32_BYTES,
-    };
-}
-
-static struct op_cost cost_kv_store(const struct op *op, uint32_t n, uint32_t position,
-                                    const struct op_loads *loads)
-{
-    const struct kv_store_args *a = &op->args.kv_store;
-    double dim = (double)a->k_dim + a->v_dim;
-    return (struct op_cost){
-        .cache_bytes = n * (cache_row(op->dtype, a->k_dim) + cache_row(op->dtype, a->v_dim)),
-        .activation_bytes = n * dim * F32_BYTES,
-    };
-}
-
 static struct op_cost cost_attention_prepare(const struct op *op, uint32_t n, uint32_t position,
                                              const struct op_loads *loads)
 {
@@ -179,6 +161,19 @@ static struct op_cost cost_attention_prepare(const struct op *op, uint32_t n, ui
         .weight_bytes = norms * a->head_dim * F32_BYTES,
         .cache_bytes = 2.0 * n * cache_row(op->dtype, kv_dim),
         .activation_bytes = (2.0 * n * (double)(q_dim + kv_dim) + a->n_rotated / 2.0) * F32_BYTES,
+    };
+}
+
+static struct op_cost cost_attention_latent_prepare(const struct op *op, uint32_t n,
+                                                    uint32_t position, const struct op_loads *loads)
+{
+    const struct attention_latent_prepare_args *a = &op->args.attention_latent_prepare;
+    double key = (double)a->rank + a->rope_dim;
+    return (struct op_cost){
+        .weight_bytes = a->rank * F32_BYTES,
+        .cache_bytes = n * (cache_row(op->dtype, a->rank) + cache_row(op->dtype, a->rope_dim)),
+        .activation_bytes =
+            (n * (key + 2.0 * a->heads * a->rope_dim) + a->rope_dim / 2.0) * F32_BYTES,
     };
 }
 
@@ -212,10 +207,24 @@ static struct op_cost cost_attention_latent(const struct op *op, uint32_t n, uin
 static struct op_cost cost_router(const struct op *op, uint32_t n, uint32_t position,
                                   const struct op_loads *loads)
 {
-    const struct router_args *a = &op->args.router;
+    const struct router_rule *a = &op->args.router.rule;
     return (struct op_cost){
         .weight_bytes = has(op, 2) ? a->n_experts * F32_BYTES : 0,
         .activation_bytes = n * (a->n_experts + 2.0 * a->top_k) * F32_BYTES,
+    };
+}
+
+static struct op_cost cost_matmul_router(const struct op *op, uint32_t n, uint32_t position,
+                                         const struct op_loads *loads)
+{
+    const struct matmul_router_args *a = &op->args.matmul_router;
+    const struct router_rule *rule = &a->rule;
+    double per_expert = (double)has(op, 4) + has(op, 5);
+    return (struct op_cost){
+        .weight_bytes = matrix_bytes(op->dtype, rule->n_experts, a->cols) +
+                        (has(op, 3) * (double)a->cols + per_expert * rule->n_experts) * F32_BYTES,
+        .activation_bytes = (a->cols + 2.0 * rule->n_experts + 2.0 * rule->top_k) * F32_BYTES,
+        .operations = products(rule->n_experts, a->cols),
     };
 }
 

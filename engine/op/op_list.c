@@ -65,7 +65,7 @@ void op_list_print(const struct op_list *list, FILE *out)
 {
     for (uint32_t n = 0; n < list->n_ops; n++) {
         const struct op *op = &list->ops[n];
-        fprintf(out, "%4" PRIu32 "  %-14s %-5s ", n, op_name(op->kind), dtype_name(op->dtype));
+        fprintf(out, "%4" PRIu32 "  %-24s %-5s ", n, op_name(op->kind), dtype_name(op->dtype));
         print_tensors(op, false, out);
         fprintf(out, " -> ");
         print_tensors(op, true, out);

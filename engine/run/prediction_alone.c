@@ -21,10 +21,10 @@ static bool redirect_caches(const struct prediction *p, struct op *op, uint32_t 
                             struct tensor caches[2])
 {
     uint64_t half = p->buffers[PREDICTION_OUTPUT].bytes / 2, dim;
-    uint32_t first = op->kind == OP_kv_store ? 3 : 8;
-    if (op->kind == OP_kv_store) {
-        struct kv_store_args *a = &op->args.kv_store;
-        dim = a->k_dim > a->v_dim ? a->k_dim : a->v_dim;
+    uint32_t first = op->kind == OP_attention_latent_prepare ? 7 : 8;
+    if (op->kind == OP_attention_latent_prepare) {
+        struct attention_latent_prepare_args *a = &op->args.attention_latent_prepare;
+        dim = a->rank > a->rope_dim ? a->rank : a->rope_dim;
         a->capacity = n;
     } else {
         struct attention_prepare_args *a = &op->args.attention_prepare;
@@ -44,7 +44,7 @@ static bool time_alone(struct prediction *p, const struct op *original, uint32_t
 {
     struct tensor step = prediction_tensor(p, PREDICTION_STEP, 0), caches[2];
     struct op op = *original;
-    if ((op.kind == OP_kv_store || op.kind == OP_attention_prepare) &&
+    if ((op.kind == OP_attention_prepare || op.kind == OP_attention_latent_prepare) &&
         !redirect_caches(p, &op, n, caches)) {
         *seconds = 0;
         return true;

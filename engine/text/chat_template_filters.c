@@ -9,20 +9,6 @@
 
 #include "engine/text/chat_template_internal.h"
 
-#define FILTER(name) \
-    static struct template_value filter_##name(struct template_context *context, \
-                                               const struct template_call *call)
-
-static bool flag(struct template_value value)
-{
-    return template_is_given(value) && template_truth(value);
-}
-
-static bool is_absent(struct template_value value)
-{
-    return value.kind == VALUE_MISSING || value.kind == VALUE_NONE;
-}
-
 static const struct template_string *subject_text(struct template_context *context,
                                                   const struct template_call *call)
 {
@@ -32,7 +18,7 @@ static const struct template_string *subject_text(struct template_context *conte
 static int64_t integer_or(struct template_context *context, struct template_value value,
                           int64_t otherwise, const char *use)
 {
-    return is_absent(value) ? otherwise : template_to_integer(context, value, use);
+    return template_is_absent(value) ? otherwise : template_to_integer(context, value, use);
 }
 
 /* ---- text --------------------------------------------------------------------------------- */
@@ -44,8 +30,9 @@ FILTER(string)
 
 FILTER(trim)
 {
-    const struct template_string *chars =
-        is_absent(call->bound[0]) ? NULL : template_to_string(context, call->bound[0], "trim");
+    const struct template_string *chars = template_is_absent(call->bound[0])
+                                              ? NULL
+                                              : template_to_string(context, call->bound[0], "trim");
     return template_from_string(
         template_string_strip(context, subject_text(context, call), chars, true, true));
 }
@@ -127,7 +114,7 @@ FILTER(indent)
 {
     const struct template_string *text = subject_text(context, call);
     struct template_value width = call->bound[0];
-    bool blank = flag(call->bound[2]);
+    bool blank = template_flag(call->bound[2]);
     size_t mark = context->out_bytes;
     if (width.kind != VALUE_STRING) {
         template_append_repeated(context, ' ', integer_or(context, width, 4, "indent"));
@@ -142,7 +129,7 @@ FILTER(indent)
         const struct template_string *line = i < lines->count ? lines->items[i].string : NULL;
         bool has_text = line && line->bytes > 0;
         template_append(context, "\n", i > 0);
-        if (i == 0 ? flag(call->bound[1]) : has_text || blank) {
+        if (i == 0 ? template_flag(call->bound[1]) : has_text || blank) {
             template_append_string(context, space);
         }
         template_append(context, has_text ? line->data : "", has_text ? line->bytes : 0);
@@ -167,7 +154,7 @@ FILTER(center)
 FILTER(truncate)
 {
     const struct template_string *text = subject_text(context, call);
-    const struct template_string *end = is_absent(call->bound[2])
+    const struct template_string *end = template_is_absent(call->bound[2])
                                             ? template_string_literal(context, "...")
                                             : template_text(context, call->bound[2]);
     int64_t length = integer_or(context, call->bound[0], 255, "truncate");
@@ -180,7 +167,7 @@ FILTER(truncate)
     }
     const struct template_string *kept =
         template_string_cut(context, text, 0, (size_t)length - end->points);
-    if (!flag(call->bound[1])) {
+    if (!template_flag(call->bound[1])) {
         const char *space = kept->bytes ? memrchr(kept->data, ' ', kept->bytes) : NULL;
         kept = space ? template_string_part(context, kept, 0, (size_t)(space - kept->data)) : kept;
     }
@@ -400,7 +387,7 @@ FILTER(round)
 {
     struct template_value value = call->subject, method = call->bound[1];
     int64_t precision = integer_or(context, call->bound[0], 0, "round");
-    bool common = is_absent(method) ||
+    bool common = template_is_absent(method) ||
                   (method.kind == VALUE_STRING && template_string_is(method.string, "common"));
     bool whole = value.kind == VALUE_INTEGER || value.kind == VALUE_BOOL;
     if (common && whole && precision >= 0) {
@@ -427,7 +414,7 @@ static const struct template_string *separator(struct template_context *context,
                                                struct template_value pair, size_t index,
                                                const char *otherwise)
 {
-    if (is_absent(pair)) {
+    if (template_is_absent(pair)) {
         return template_string_literal(context, otherwise);
     }
     const struct template_list *list = template_iterate(context, pair);
@@ -442,14 +429,15 @@ FILTER(tojson)
     struct template_value indent = call->bound[1];
     size_t mark = context->out_bytes;
     struct template_json_style style = {
-        .ascii = flag(call->bound[0]),
-        .sort_keys = flag(call->bound[3]),
-        .item_separator = separator(context, call->bound[2], 0, is_absent(indent) ? ", " : ","),
+        .ascii = template_flag(call->bound[0]),
+        .sort_keys = template_flag(call->bound[3]),
+        .item_separator =
+            separator(context, call->bound[2], 0, template_is_absent(indent) ? ", " : ","),
         .key_separator = separator(context, call->bound[2], 1, ": "),
     };
     if (indent.kind == VALUE_STRING) {
         style.indent = indent.string;
-    } else if (!is_absent(indent)) {
+    } else if (!template_is_absent(indent)) {
         template_append_repeated(context, ' ', template_to_integer(context, indent, "indent"));
         style.indent = template_take(context, mark);
     }

@@ -275,6 +275,10 @@ static inline bool template_is_given(struct template_value value)
 {
     return value.kind != VALUE_MISSING;
 }
+static inline bool template_is_absent(struct template_value value)
+{
+    return value.kind == VALUE_MISSING || value.kind == VALUE_NONE;
+}
 
 struct template_list *template_list_new(struct template_context *context, size_t capacity);
 void template_list_add(struct template_context *context, struct template_list *list,
@@ -295,6 +299,11 @@ bool template_dict_remove(struct template_context *context, struct template_dict
 /* Python's name of the type, for messages. */
 const char *template_type(struct template_value value);
 bool template_truth(struct template_value value);
+/* An argument that switches something on. */
+static inline bool template_flag(struct template_value value)
+{
+    return template_is_given(value) && template_truth(value);
+}
 bool template_hashable(struct template_value value);
 bool template_equal(struct template_context *context, struct template_value a,
                     struct template_value b);
@@ -367,6 +376,10 @@ const struct template_function *template_method_find(enum template_kind kind,
 /* In one table that ends with a NULL name. */
 const struct template_function *template_function_find(const struct template_function *table,
                                                        const struct template_string *name);
+/* Begins the definition of a filter. */
+#define FILTER(name) \
+    static struct template_value filter_##name(struct template_context *context, \
+                                               const struct template_call *call)
 extern const struct template_function template_string_methods[]; /* chat_template_methods.c */
 extern const struct template_function template_item_filters[];   /* chat_template_items.c */
 extern const struct template_function template_text_filters[];   /* chat_template_filters.c */

@@ -5,20 +5,6 @@
 
 #include "engine/text/chat_template_internal.h"
 
-#define FILTER(name) \
-    static struct template_value filter_##name(struct template_context *context, \
-                                               const struct template_call *call)
-
-static bool flag(struct template_value value)
-{
-    return template_is_given(value) && template_truth(value);
-}
-
-static bool is_absent(struct template_value value)
-{
-    return value.kind == VALUE_MISSING || value.kind == VALUE_NONE;
-}
-
 /* ---- attributes and keys ------------------------------------------------------------------ */
 
 /* item.attribute for filters: a name, a number, or names joined by dots. */
@@ -26,7 +12,7 @@ static struct template_value attribute_path(struct template_context *context,
                                             struct template_value item, struct template_value path)
 {
     if (path.kind != VALUE_STRING) {
-        return is_absent(path) ? item : template_item(context, item, path, NULL);
+        return template_is_absent(path) ? item : template_item(context, item, path, NULL);
     }
     const struct template_string *text = path.string;
     for (size_t at = 0; at <= text->bytes;) {
@@ -140,7 +126,8 @@ FILTER(sort)
 {
     const struct template_list *items = template_iterate(context, call->subject);
     struct template_list *sorted =
-        sort_items(context, items, call->bound[2], flag(call->bound[1]), flag(call->bound[0]));
+        sort_items(context, items, call->bound[2], template_flag(call->bound[1]),
+                   template_flag(call->bound[0]));
     return template_from_list(VALUE_LIST, sorted);
 }
 
@@ -169,7 +156,7 @@ FILTER(dictsort)
     }
     struct template_list *sorted =
         sort_items(context, pairs_of(context, call->subject), template_integer(by_value),
-                   flag(call->bound[0]), flag(call->bound[2]));
+                   template_flag(call->bound[0]), template_flag(call->bound[2]));
     return template_from_list(VALUE_LIST, sorted);
 }
 
@@ -180,7 +167,7 @@ FILTER(unique)
     struct template_list *kept = template_list_new(context, 0);
     for (size_t i = 0; i < items->count; i++) {
         struct template_value key =
-            sort_key(context, items->items[i], call->bound[1], flag(call->bound[0]));
+            sort_key(context, items->items[i], call->bound[1], template_flag(call->bound[0]));
         if (!template_dict_find(context, seen, key)) {
             template_dict_set(context, seen, key, template_none());
             template_list_add(context, kept, items->items[i]);
@@ -196,7 +183,7 @@ static struct template_value extreme(struct template_context *context,
     struct keyed best = {.item = template_undefined(NULL)};
     for (size_t i = 0; i < items->count; i++) {
         struct keyed next = {
-            sort_key(context, items->items[i], call->bound[1], flag(call->bound[0])),
+            sort_key(context, items->items[i], call->bound[1], template_flag(call->bound[0])),
             items->items[i]};
         if (i == 0 || template_compare(context, next.key, best.key) == (largest ? 1 : -1)) {
             best = next;
@@ -218,13 +205,13 @@ FILTER(max)
 FILTER(groupby)
 {
     struct template_value path = call->bound[0], fallback = call->bound[1];
-    bool case_sensitive = flag(call->bound[2]);
+    bool case_sensitive = template_flag(call->bound[2]);
     const struct template_list *items = template_iterate(context, call->subject);
     struct keyed *keyed = template_allocate(context, (items->count + 1) * sizeof(*keyed));
     for (size_t i = 0; i < items->count; i++) {
         struct template_value item = items->items[i];
         struct template_value key = sort_key(context, item, path, case_sensitive);
-        bool use_fallback = key.kind == VALUE_UNDEFINED && !is_absent(fallback);
+        bool use_fallback = key.kind == VALUE_UNDEFINED && !template_is_absent(fallback);
         keyed[i] = (struct keyed){use_fallback ? fallback : key, item};
     }
     keyed = sort_keyed(context, keyed, items->count, false);
@@ -332,7 +319,7 @@ FILTER(default)
 {
     struct template_value value = call->subject;
     bool replace =
-        value.kind == VALUE_UNDEFINED || (flag(call->bound[1]) && !template_truth(value));
+        value.kind == VALUE_UNDEFINED || (template_flag(call->bound[1]) && !template_truth(value));
     if (!replace) {
         return value;
     }
@@ -441,7 +428,7 @@ FILTER(batch)
     for (size_t i = 0; i < items->count; i += (size_t)size) {
         size_t left = items->count - i, count = left < (size_t)size ? left : (size_t)size;
         struct template_list *batch = part_of(context, items, i, count);
-        while (!is_absent(call->bound[1]) && batch->count < (size_t)size) {
+        while (!template_is_absent(call->bound[1]) && batch->count < (size_t)size) {
             template_list_add(context, batch, call->bound[1]);
         }
         template_list_add(context, batches, template_from_list(VALUE_LIST, batch));
@@ -461,7 +448,7 @@ FILTER(slice)
     for (size_t i = 0; i < (size_t)slices; i++) {
         struct template_list *part = part_of(context, items, at, each + (i < extra));
         at += part->count;
-        if (!is_absent(call->bound[1]) && i >= extra) {
+        if (!template_is_absent(call->bound[1]) && i >= extra) {
             template_list_add(context, part, call->bound[1]);
         }
         template_list_add(context, result, template_from_list(VALUE_LIST, part));

@@ -7,11 +7,6 @@
     static struct template_value string_##name(struct template_context *context, \
                                                const struct template_call *call)
 
-static bool is_absent(struct template_value value)
-{
-    return value.kind == VALUE_MISSING || value.kind == VALUE_NONE;
-}
-
 static const struct template_string *text_argument(struct template_context *context,
                                                    const struct template_call *call, size_t i)
 {
@@ -35,7 +30,7 @@ static struct template_value strip(struct template_context *context,
                                    const struct template_call *call, bool left, bool right)
 {
     const struct template_string *chars =
-        is_absent(call->bound[0]) ? NULL : text_argument(context, call, 0);
+        template_is_absent(call->bound[0]) ? NULL : text_argument(context, call, 0);
     return from(template_string_strip(context, call->subject.string, chars, left, right));
 }
 
@@ -83,7 +78,8 @@ METHOD(swapcase)
 
 static int64_t split_limit(struct template_context *context, struct template_value value)
 {
-    int64_t limit = is_absent(value) ? -1 : template_to_integer(context, value, "maxsplit");
+    int64_t limit =
+        template_is_absent(value) ? -1 : template_to_integer(context, value, "maxsplit");
     return limit < 0 ? INT64_MAX : limit;
 }
 
@@ -145,7 +141,7 @@ METHOD(split)
 {
     int64_t limit = split_limit(context, call->bound[1]);
     struct template_list *parts =
-        is_absent(call->bound[0])
+        template_is_absent(call->bound[0])
             ? split_words(context, call->subject.string, limit)
             : split_by(context, call->subject.string, separator_argument(context, call), limit);
     return template_from_list(VALUE_LIST, parts);
@@ -169,7 +165,7 @@ METHOD(rsplit)
     size_t joined = parts->count - (size_t)limit;
     const struct template_string *first = parts->items[0].string;
     const struct template_string *last = parts->items[joined - 1].string;
-    size_t start = is_absent(call->bound[0]) ? 0 : (size_t)(first->data - text->data);
+    size_t start = template_is_absent(call->bound[0]) ? 0 : (size_t)(first->data - text->data);
     size_t end = (size_t)(last->data - text->data) + last->bytes;
     struct template_list *result = template_list_new(context, (size_t)limit + 1);
     template_list_add(context, result, part(context, text, start, end));
@@ -208,12 +204,14 @@ static bool window(struct template_context *context, const struct template_call 
                    const struct template_string **text, int64_t *start)
 {
     int64_t length = (int64_t)call->subject.string->points;
-    *start =
-        is_absent(call->bound[1]) ? 0 : template_to_integer(context, call->bound[1], call->name);
+    *start = template_is_absent(call->bound[1])
+                 ? 0
+                 : template_to_integer(context, call->bound[1], call->name);
     *start = *start < -length ? 0 : *start < 0 ? *start + length : *start;
     struct template_value stop = call->bound[2], none = template_none();
     *text = template_slice(context, call->subject, call->bound[1], stop, none).string;
-    int64_t end = is_absent(stop) ? length : template_to_integer(context, stop, call->name);
+    int64_t end =
+        template_is_absent(stop) ? length : template_to_integer(context, stop, call->name);
     end = end < -length ? 0 : end < 0 ? end + length : end > length ? length : end;
     return *start <= end;
 }
@@ -380,8 +378,9 @@ METHOD(rpartition)
 
 METHOD(replace)
 {
-    int64_t count =
-        is_absent(call->bound[2]) ? -1 : template_to_integer(context, call->bound[2], call->name);
+    int64_t count = template_is_absent(call->bound[2])
+                        ? -1
+                        : template_to_integer(context, call->bound[2], call->name);
     return from(template_string_replace(context, call->subject.string,
                                         text_argument(context, call, 0),
                                         text_argument(context, call, 1), count));
@@ -394,7 +393,7 @@ static struct template_value justify(struct template_context *context,
                                      const struct template_call *call, int share)
 {
     const struct template_string *text = call->subject.string;
-    const struct template_string *fill = is_absent(call->bound[1])
+    const struct template_string *fill = template_is_absent(call->bound[1])
                                              ? template_string_literal(context, " ")
                                              : text_argument(context, call, 1);
     int64_t width = template_to_integer(context, call->bound[0], call->name);

@@ -167,8 +167,11 @@ static bool set_arithmetic(struct vk_physical *physical, const char *name, uint3
                          "%s has no %s (or it is known to fail), which the arithmetic %s needs",
                          physical->info.name, vk_tier_name(tier), name);
     }
-    physical->caps.tuning.matmul_arithmetic =
-        arithmetic ? arithmetic : physical->caps.tuning.matmul_arithmetic;
+    if (arithmetic) {
+        struct vk_tuning *tuning = &physical->caps.tuning;
+        tuning->matmul_arithmetic = arithmetic;
+        tuning->matvec_arithmetic = arithmetic == 4 ? 4 : 1;
+    }
     return true;
 }
 
@@ -248,10 +251,11 @@ bool vk_backend_tune(struct backend *backend, struct vk_tuned tuned[VK_TUNING_CO
     return vk_device_alive(&of(backend)->device, err) && vk_tune(of(backend), tuned, err);
 }
 
-void vk_backend_products(struct backend *backend, bool *float16, bool *int8)
+void vk_backend_products(struct backend *backend, bool *float16, bool *int8, bool *int8_vector)
 {
     const struct vk_caps *caps = &of(backend)->device.physical.caps;
     assert(backend->functions == &functions);
     *int8 = vk_plans_pack(caps, VK_PACK_INT8);
+    *int8_vector = vk_plans_pack_one(caps);
     *float16 = vk_plans_pack(caps, VK_PACK_FLOAT16);
 }

@@ -29,7 +29,7 @@ struct vk_device_info {
     char missing[128]; /* what is missing, if not */
     /* Tiers above the floor. */
     bool float16, storage8, storage16, int64, integer_dot, cooperative_matrix, host_import,
-        memory_budget, transfer_queue, subgroup_arithmetic;
+        memory_budget, transfer_queue, subgroup_arithmetic, eight_lanes;
 };
 
 /* Fills up to VK_MAX_DEVICES; *n is 0 if there are none. False only if the loader library is
@@ -49,7 +49,9 @@ struct vk_options {
     uint32_t tiers_off;     /* bits 1 << enum vk_tier (vk_caps.h) that count as absent */
     uint32_t tiers_forced;  /* for tests: such bits that count as there if the device has them at
                                all,  be it not accelerated: integer_dot; and
-                              cooperative_matrix, which is emulated if need be */
+                              cooperative_matrix, which is emulated */
+    const struct vk_matrix_shape *matrix; /* for tests: of emulated matrices; NULL: the device's
+                                             own, or 16 x 16 x 16 */
     double segment_seconds; /* most that one submit of a program may take; 0: 0.1 on real devices,
                                no bound on software ones, which nobody resets */
     const struct vk_tuning *tuning; /* for tests: sizes of kernels; NULL: what suits the device */
@@ -67,8 +69,9 @@ struct backend *vk_backend_create(const struct vk_options *options, struct error
 uint32_t vk_backend_validation_messages(struct backend *backend, char *first, uint32_t first_bytes);
 
 /* Which arithmetic the device may use for products with many vectors, so that tests know what to
- * expect: int8 where weights are of blocks, f16 where they are not f32 or bf16. */
-void vk_backend_products(struct backend *backend, bool *float16, bool *int8);
+ * expect: int8 where weights are of blocks, f16 where they are not f32 or bf16. int8_vector: the
+ * same as int8 for one vector, or few. */
+void vk_backend_products(struct backend *backend, bool *float16, bool *int8, bool *int8_vector);
 
 /* What was tried of a row of the table of sizes of kernels (vk_tuning.h). */
 struct vk_tuned {

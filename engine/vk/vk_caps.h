@@ -19,7 +19,8 @@
     X(int64, "int64") \
     X(integer_dot, "integer dot") /* 4 x 8-bit dot product, accelerated by the device */ \
     X(cooperative_matrix, "cooperative matrix")   /* VK_KHR_cooperative_matrix */ \
-    X(subgroup_arithmetic, "subgroup arithmetic") /* in compute shaders */
+    X(subgroup_arithmetic, "subgroup arithmetic") /* and shuffles, in compute shaders */ \
+    X(eight_lanes, "eight lanes") /* a CPU that plays a GPU: subgroups of 8, and shuffles */
 
 enum vk_tier {
 #define X(tier, name) VK_TIER_##tier,
@@ -28,6 +29,14 @@ enum vk_tier {
         VK_N_TIERS
 };
 #define VK_ALL_TIERS ((1u << VK_N_TIERS) - 1)
+
+/* Of cooperative matrices: result[m][n] = a[m][k] b[k][n] + c[m][n]. */
+struct vk_matrix_shape {
+    uint32_t m, n, k;
+};
+
+/* Invocations that stand for a subgroup where matrices are emulated (lib/matrix_emulated.glsl). */
+#define VK_EMULATED_SUBGROUP 32
 
 struct vk_caps {
     uint32_t max_groups[3];    /* of one dispatch; at least 65535 each */
@@ -41,6 +50,8 @@ struct vk_caps {
 #define X(tier, name) bool tier;
     VK_TIERS(X)
 #undef X
+    struct vk_matrix_shape matrix; /* that cooperative_matrix is there for, or is emulated */
+    uint32_t matrix_subgroup;      /* invocations that have a matrix together, a size to ask for */
     /* For tests: cooperative matrices are emulated, where there are kernels that do. */
     bool emulated_matrices;
     struct vk_tuning tuning; /* sizes of kernels that suit the device */

@@ -119,7 +119,11 @@ static VkResult create_handle(struct vk_device *device, enum vk_purpose purpose)
                      .shaderInt16 = physical->features.shaderInt16}};
     struct vk_cooperative_matrix_features matrix = {.sType = VK_COOPERATIVE_MATRIX_FEATURES_TYPE,
                                                     .cooperative_matrix = VK_TRUE};
-    const char *extensions[5];
+    VkPhysicalDeviceSubgroupSizeControlFeatures subgroup = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES,
+        .subgroupSizeControl = VK_TRUE,
+        .computeFullSubgroups = VK_TRUE};
+    const char *extensions[6];
     uint32_t n_extensions = 0;
     if (physical->integer_dot_extension) {
         extensions[n_extensions++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
@@ -130,6 +134,11 @@ static VkResult create_handle(struct vk_device *device, enum vk_purpose purpose)
         extensions[n_extensions++] = VK_COOPERATIVE_MATRIX_EXTENSION;
         matrix.pNext = features.pNext;
         features.pNext = &matrix;
+    }
+    if (physical->subgroup_size_extension) {
+        extensions[n_extensions++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
+        subgroup.pNext = features.pNext;
+        features.pNext = &subgroup;
     }
     if (physical->info.host_import) {
         extensions[n_extensions++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;

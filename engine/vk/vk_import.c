@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "engine/base/cache_file.h"
+#include "engine/vk/vk_kept.h"
 #include "engine/vk/vk_probe.h"
 
 #define HANDLE_TYPE VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT
@@ -201,10 +202,8 @@ bool vk_import_pays(struct vk_backend *backend)
         bool pays = false;
         if (physical->unified && !backend->memory.force_staging && vk_import_possible(backend)) {
             uint64_t bytes = 0;
-            uint8_t *kept = cache_file_read(&file, &bytes);
-            if (kept && bytes == 1 && kept[0] <= 1) {
-                pays = kept[0];
-            } else {
+            void *kept = cache_file_read(&file, &bytes);
+            if (!kept || !vk_kept_import(kept, bytes, &pays)) {
                 pays = measure(backend);
                 cache_file_write(&file, &(uint8_t){pays}, 1);
             }

@@ -64,13 +64,15 @@ struct vk_physical {
     uint32_t driver_id; /* VkDriverId */
     struct vk_caps caps;
     VkPhysicalDeviceMemoryProperties memory;
-    uint64_t import_align;    /* of host memory, address and length; 0: cannot be imported */
-    uint64_t max_allocation;  /* bytes of one allocation, and of one buffer */
-    uint32_t queue_family;    /* the one we submit to */
-    uint32_t timestamp_bits;  /* of its clock; 0: it has none */
-    double timestamp_seconds; /* of one tick */
-    bool unified;             /* host and device share their memory */
-    bool integer_dot_extension, executable_properties_extension;
+    uint64_t import_align;         /* of host memory, address and length; 0: cannot be imported */
+    uint64_t max_allocation;       /* bytes of one allocation, and of one buffer */
+    uint32_t queue_family;         /* the one we submit to */
+    uint32_t timestamp_bits;       /* of its clock; 0: it has none */
+    double timestamp_seconds;      /* of one tick */
+    struct vk_matrix_shape matrix; /* of cooperative matrices, or 16 x 16 x 16 */
+    uint32_t matrix_subgroup;
+    bool unified; /* host and device share their memory */
+    bool integer_dot_extension, executable_properties_extension, subgroup_size_extension;
     VkPhysicalDeviceFeatures features;
     VkPhysicalDeviceVulkan11Features features11;
     VkPhysicalDeviceVulkan12Features features12;
@@ -192,6 +194,7 @@ struct vk_pipeline {
     const struct vk_shader *shader;
     uint32_t n_constants;
     uint32_t constants[VK_MAX_CONSTANTS];
+    uint32_t subgroup; /* as in struct vk_plan */
     VkPipeline handle;
 };
 
@@ -231,8 +234,6 @@ void vk_pipeline_cache_keep(struct vk_device *device, const char *folder, VkPipe
 uint64_t vk_shaders_hash(void);
 /* Whether a driver may be handed these bytes: they begin with the header that Vulkan prescribes,
  * made by this driver for this device. */
-/* Of the words of all shaders: what depends on them is kept under it. */
-uint64_t vk_shaders_hash(void);
 bool vk_pipeline_cache_fits(const struct vk_identity *identity, const void *data, uint64_t bytes);
 
 /* ---- vk_verdict ---- */

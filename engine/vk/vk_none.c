@@ -30,9 +30,9 @@ bool vk_backend_tune(struct backend *backend, struct vk_tuned tuned[VK_TUNING_CO
     return refuse(err);
 }
 
-void vk_backend_products(struct backend *backend, bool *float16, bool *int8)
+void vk_backend_products(struct backend *backend, bool *float16, bool *int8, bool *int8_vector)
 {
-    *float16 = *int8 = false;
+    *float16 = *int8 = *int8_vector = false;
 }
 
 bool vk_verdict_read(uint32_t device, const char *folder, struct vk_verdict *verdict)

@@ -8,9 +8,11 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/vk/vk_attention.h"
+#include "engine/vk/vk_matrix.h"
 #include "shaders/vk_shader_table.h"
 
 #define TIER_NONE 0u
@@ -141,49 +143,71 @@ static void plan_rms_norm(const struct op *op, const struct vk_caps *caps, struc
     plan_groups(plan, caps, args->rows_per_token, args->last_only ? 1 : op->max_tokens, 1);
 }
 
-static void plan_rope(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
-{
-    const struct rope_args *args = &op->args.rope;
-    assert(args->n_rotated % 2 == 0 && args->n_rotated <= args->head_dim);
-    uint32_t items = args->heads * (args->head_dim - args->n_rotated / 2);
-    plan_items(plan, caps, "rope", 64, items, op->max_tokens);
-}
-
-static void plan_kv_store(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
-{
-    const struct kv_store_args *args = &op->args.kv_store;
-    uint32_t unit = op->dtype == DTYPE_Q8_0 ? 32 : 2;
-    (void)unit; /* an NDEBUG build has no assert */
-    assert(args->k_dim % unit == 0 && args->v_dim % unit == 0);
-    uint32_t dim = args->k_dim > args->v_dim ? args->k_dim : args->v_dim;
-    plan_items(plan, caps, variant("kv_store", op->dtype), 64, divide_up(dim, 2), op->max_tokens);
-}
-
-/* A product with few vectors: of which kernel, how many at a time, and whether they are normed. */
+/* A product with few vectors. */
 struct teams {
     const char *kernel;
     uint32_t rows, cols;
-    uint32_t columns;
+    uint32_t matrices; /* that share a row of the result, where these are more than 1 */
+    uint32_t columns;  /* vectors at a time */
     bool normed;
+    bool grouped; /* pairs of experts */
 };
+
+/* Teams of eight lanes and rows (shaders/lib/matvec_software.glsl), where they suit the device and
+ * the product. */
+static bool has_software_teams(const struct vk_caps *caps)
+{
+    return caps->tuning.matvec_rows >= 8 && caps->eight_lanes && caps->subgroup_arithmetic &&
+           caps->int64;
+}
+
+/* Whether they multiply int8 with weights of block types. */
+static bool software_teams_pack(const struct vk_caps *caps)
+{
+    return has_software_teams(caps) && caps->tuning.matvec_arithmetic >= 4;
+}
+
+static bool plan_software_teams(struct vk_plan *plan, const struct vk_caps *caps, enum dtype dtype,
+                                const struct teams *teams)
+{
+    uint32_t group = caps->tuning.matvec_group;
+    char kernel[64];
+    if (!has_software_teams(caps) || teams->cols % 8 != 0) {
+        return false;
+    }
+    snprintf(kernel, sizeof(kernel), "%s_software", teams->kernel);
+    bool packed = software_teams_pack(caps) && dtype_info(dtype)->block_elements > 1;
+    plan_shader(plan, variant(kernel, dtype), group);
+    plan_constant(plan, packed);
+    plan_constant(plan, teams->normed && !packed); /* a packed vector has been normed */
+    plan_constant(plan, teams->columns > 1 || teams->grouped);
+    plan->pack = packed ? VK_PACK_INT8 : VK_PACK_NONE;
+    plan_fold(plan, caps, 0, divide_up(teams->rows, group));
+    return true;
+}
 
 /* Teams of lanes (shaders/lib/matvec.glsl): so many that each has about two pieces of a row. */
 static void plan_teams(struct vk_plan *plan, const struct vk_caps *caps, enum dtype dtype,
                        const struct teams *teams)
 {
+    if (plan_software_teams(plan, caps, dtype, teams)) {
+        return;
+    }
     uint32_t piece = dtype == DTYPE_F32                          ? 4
                      : dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? 8
                      : dtype == DTYPE_Q8_0                       ? 16
                                                                  : 32; /* 4 PIECE_FOURS */
     uint32_t lanes = 1, group = caps->tuning.matvec_group;
     uint32_t most = smaller(caps->tuning.matvec_lanes, group);
-    while (lanes < most && lanes * 2 * 2 * piece <= teams->cols) {
+    uint32_t cols = teams->cols * (teams->matrices > 1 ? teams->matrices : 1);
+    while (lanes < most && lanes * 2 * 2 * piece <= cols) {
         lanes *= 2;
     }
     plan_shader(plan, variant(teams->kernel, dtype), group);
     plan_constant(plan, lanes);
     plan_constant(plan, teams->columns);
     plan_constant(plan, teams->normed);
+    plan_constant(plan, teams->grouped);
     uint32_t rows_per_group = group / lanes * 2;
     plan_fold(plan, caps, 0, divide_up(teams->rows, rows_per_group));
 }
@@ -231,12 +255,27 @@ bool vk_plans_arithmetic(const char *name, uint32_t *arithmetic, enum vk_tier *t
     return strcmp(name, "f32") == 0;
 }
 
+/* Whether tiles are multiplied in the registers of eight lanes (shaders/lib/tile_eight_lanes.glsl),
+ * in floats or int8. */
+static bool has_eight_lanes(const struct vk_caps *caps)
+{
+    const uint32_t arithmetic = caps->tuning.matmul_arithmetic;
+    return caps->tuning.matmul_lane_vectors >= 8 && (arithmetic == 1 || arithmetic == 4) &&
+           caps->eight_lanes && caps->subgroup_arithmetic && caps->int64;
+}
+
+bool vk_plans_pack_one(const struct vk_caps *caps)
+{
+    return software_teams_pack(caps);
+}
+
 bool vk_plans_pack(const struct vk_caps *caps, enum vk_pack_format format)
 {
     bool found = false;
     for (uint32_t i = 0; i < sizeof(tile_tiers) / sizeof(tile_tiers[0]); i++) {
         found |= tile_tiers[i].pack == format && is_allowed(&tile_tiers[i], caps);
     }
+    found |= format == VK_PACK_INT8 && caps->tuning.matmul_arithmetic == 4 && has_eight_lanes(caps);
     return found;
 }
 
@@ -248,42 +287,96 @@ static const char *tier_variant(const struct tile_tier *row, const struct vk_cap
         return find_variant(kernel, dtype, row->suffix);
     }
     /* Whole subgroups multiply. */
-    return group % caps->subgroup_size == 0 ? find_archived(kernel, dtype, row->suffix) : NULL;
+    return group % caps->matrix_subgroup == 0 ? find_archived(kernel, dtype, row->suffix) : NULL;
+}
+
+struct tile_choice {
+    const char *shader;
+    enum vk_pack_format pack;
+    uint32_t matrix_subgroup; /* 0: no cooperative matrices */
+    bool emulated;            /* these */
+};
+
+static struct tile_choice choose_eight_lanes(const struct vk_caps *caps, const char *kernel,
+                                             enum dtype dtype)
+{
+    const char *int8 = find_variant(kernel, dtype, "_software_int8");
+    if (int8 && caps->tuning.matmul_arithmetic == 4) {
+        return (struct tile_choice){.shader = int8, .pack = VK_PACK_INT8};
+    }
+    return (struct tile_choice){.shader = find_variant(kernel, dtype, "_software")};
 }
 
 /* The shader that the device is fastest with, of those that there are for the type. */
-static const char *tile_variant(const struct vk_caps *caps, const char *kernel, enum dtype dtype,
-                                uint32_t group, enum vk_pack_format *pack)
+static struct tile_choice choose_tile(const struct vk_caps *caps, const char *kernel,
+                                      enum dtype dtype, uint32_t group, uint32_t cols)
 {
-    const char *name = NULL;
+    struct tile_choice choice = {.pack = VK_PACK_NONE};
     if (caps->emulated_matrices && caps->tuning.matmul_arithmetic >= 8) {
-        name = find_variant(kernel, dtype, "_emulated");
-        *pack = VK_PACK_FLOAT16;
+        choice = (struct tile_choice){find_variant(kernel, dtype, "_emulated"), VK_PACK_FLOAT16,
+                                      VK_EMULATED_SUBGROUP, true};
     }
-    for (uint32_t i = 0; !name && i < sizeof(tile_tiers) / sizeof(tile_tiers[0]); i++) {
+    if (!choice.shader && has_eight_lanes(caps) && cols % 32 == 0) {
+        choice = choose_eight_lanes(caps, kernel, dtype);
+    }
+    for (uint32_t i = 0; !choice.shader && i < sizeof(tile_tiers) / sizeof(tile_tiers[0]); i++) {
         const struct tile_tier *row = &tile_tiers[i];
         if (is_allowed(row, caps)) {
-            name = tier_variant(row, caps, kernel, dtype, group);
-            *pack = row->pack;
+            choice = (struct tile_choice){
+                tier_variant(row, caps, kernel, dtype, group), row->pack,
+                row->tier == VK_TIER_cooperative_matrix ? caps->matrix_subgroup : 0, false};
         }
     }
-    if (!name) {
-        name = variant(kernel, dtype);
-        *pack = VK_PACK_NONE;
+    if (!choice.shader) {
+        choice = (struct tile_choice){.shader = variant(kernel, dtype)};
     }
-    return name;
+    return choice;
 }
 
-/* Tiles of the product with many vectors (shaders/lib/tile.glsl). */
-static void plan_tiles(struct vk_plan *plan, const struct vk_caps *caps, const char *kernel,
-                       enum dtype dtype, uint32_t tile_tokens, uint32_t rows, uint32_t tiles)
+/* Up to so many vectors teams of eight lanes and rows take one after the other: a tile of eight
+ * lanes costs as much with few vectors as with eight. */
+#define SOFTWARE_TEAM_VECTORS 4
+#define SOFTWARE_EXPERT_TOKENS 32 /* at most where those are of experts */
+
+/* Whether tiles multiply so few vectors, which only those of eight lanes do. They cannot norm:
+ * their vectors must be packed, and then in what teams have, too. */
+static bool tiles_take_few(const struct vk_caps *caps, const char *kernel, enum dtype dtype,
+                           const struct teams *teams)
 {
-    enum vk_pack_format pack;
-    const char *shader = tile_variant(caps, kernel, dtype, tile_tokens * 2, &pack);
-    plan_shader(plan, shader, tile_tokens * 2);
-    plan->pack = pack;
+    if (teams->columns <= SOFTWARE_TEAM_VECTORS || !has_eight_lanes(caps) ||
+        teams->cols % 32 != 0) {
+        return false;
+    }
+    bool packed = choose_eight_lanes(caps, kernel, dtype).pack == VK_PACK_INT8;
+    return packed ? software_teams_pack(caps) : !teams->normed;
+}
+
+static void plan_matrices(struct vk_plan *plan, const struct vk_matrix_shape *shape,
+                          uint32_t tile_tokens, uint32_t subgroup)
+{
+    struct vk_matrix_share share =
+        vk_matrix_share_tile(shape, tile_tokens, tile_tokens * 2 / subgroup);
+    plan_constant(plan, shape->m);
+    plan_constant(plan, shape->n);
+    plan_constant(plan, shape->k);
+    plan_constant(plan, share.down);
+    plan_constant(plan, share.across);
+}
+
+/* Tiles of the product of a matrix [rows, cols] with many vectors (shaders/lib/tile.glsl). */
+static void plan_tiles(struct vk_plan *plan, const struct vk_caps *caps, const char *kernel,
+                       enum dtype dtype, uint32_t tile_tokens, const uint32_t matrix[2],
+                       uint32_t tiles)
+{
+    struct tile_choice choice = choose_tile(caps, kernel, dtype, tile_tokens * 2, matrix[1]);
+    plan_shader(plan, choice.shader, tile_tokens * 2);
+    plan->pack = choice.pack;
     plan_constant(plan, tile_tokens);
-    plan_groups(plan, caps, divide_up(rows, 64), tiles, 1);
+    if (choice.matrix_subgroup) {
+        plan_matrices(plan, &caps->matrix, tile_tokens, choice.matrix_subgroup);
+        plan->subgroup = choice.emulated ? 0 : choice.matrix_subgroup;
+    }
+    plan_groups(plan, caps, divide_up(matrix[0], 64), tiles, 1);
 }
 
 /* The smallest tile that holds them all, or the largest there is. */
@@ -300,15 +393,19 @@ static void plan_matmul(const struct op *op, const struct vk_caps *caps, struct 
 {
     const struct matmul_args *args = &op->args.matmul;
     uint32_t vectors = args->one_row ? 1 : op->max_tokens;
-    if (vectors <= OP_FEW_TOKENS) {
-        plan_teams(plan, caps, op->dtype,
-                   &(struct teams){"matvec", args->rows, args->cols, columns_for(vectors),
-                                   args->norm != 0});
+    struct teams teams = {.kernel = "matvec",
+                          .rows = args->rows,
+                          .cols = args->cols,
+                          .columns = columns_for(vectors),
+                          .normed = args->norm != 0};
+    assert(vectors <= OP_FEW_TOKENS || !args->norm);
+    if (vectors <= OP_FEW_TOKENS && !tiles_take_few(caps, "matmul", op->dtype, &teams)) {
+        plan_teams(plan, caps, op->dtype, &teams);
         return;
     }
-    assert(!args->norm);
     uint32_t tile = tile_tokens(caps, vectors);
-    plan_tiles(plan, caps, "matmul", op->dtype, tile, args->rows, divide_up(vectors, tile));
+    plan_tiles(plan, caps, "matmul", op->dtype, tile, (uint32_t[2]){args->rows, args->cols},
+               divide_up(vectors, tile));
 }
 
 /* As matmul, with the heads along z. */
@@ -316,16 +413,30 @@ static void plan_head_matmul(const struct op *op, const struct vk_caps *caps, st
 {
     const struct head_matmul_args *args = &op->args.head_matmul;
     assert(args->heads <= caps->max_groups[2]);
-    if (op->max_tokens <= OP_FEW_TOKENS) {
-        plan_teams(plan, caps, op->dtype,
-                   &(struct teams){"head_matvec", args->rows, args->cols,
-                                   columns_for(op->max_tokens), false});
+    struct teams teams = {.kernel = "head_matvec",
+                          .rows = args->rows,
+                          .cols = args->cols,
+                          .columns = columns_for(op->max_tokens)};
+    if (op->max_tokens <= OP_FEW_TOKENS &&
+        !tiles_take_few(caps, "head_matmul", op->dtype, &teams)) {
+        plan_teams(plan, caps, op->dtype, &teams);
     } else {
         uint32_t tile = tile_tokens(caps, op->max_tokens);
-        plan_tiles(plan, caps, "head_matmul", op->dtype, tile, args->rows,
-                   divide_up(op->max_tokens, tile));
+        plan_tiles(plan, caps, "head_matmul", op->dtype, tile,
+                   (uint32_t[2]){args->rows, args->cols}, divide_up(op->max_tokens, tile));
     }
     plan->groups[2] = args->heads;
+}
+
+/* Whether the pairs of experts are few for tiles. */
+static bool experts_have_few(const struct vk_caps *caps, uint32_t max_tokens, uint32_t n_experts,
+                             uint32_t top_k)
+{
+    return max_tokens <= caps->tuning.expert_few ||
+           (has_software_teams(caps) && has_eight_lanes(caps) &&
+            caps->tuning.matvec_arithmetic <= caps->tuning.matmul_arithmetic &&
+            max_tokens <= SOFTWARE_EXPERT_TOKENS &&
+            max_tokens * top_k <= n_experts * SOFTWARE_TEAM_VECTORS);
 }
 
 /* For one token, a chosen expert along z; for few, the tiles that expert_group has cut, each pair's
@@ -338,11 +449,11 @@ static void plan_experts(const struct op *op, const struct vk_caps *caps, struct
     uint32_t tiles = op_expert_tiles(op->max_tokens, top_k, n_experts);
     assert(top_k <= ROUTER_MAX_TOP_K && n_experts <= ROUTER_MAX_EXPERTS);
     assert(grouped || op->max_tokens == 1);
-    if (op->max_tokens <= caps->tuning.expert_few) {
+    if (experts_have_few(caps, op->max_tokens, n_experts, top_k)) {
         teams.kernel = kernels[0];
         teams.columns = smaller(columns_for(op->max_tokens), 4);
+        teams.grouped = grouped;
         plan_teams(plan, caps, op->dtype, &teams);
-        plan_constant(plan, grouped);
         plan->groups[2] = grouped ? tiles : top_k;
         return;
     }
@@ -351,7 +462,8 @@ static void plan_experts(const struct op *op, const struct vk_caps *caps, struct
     while (tile > 16 && tile / 2 >= op->max_tokens) { /* an expert has no more pairs */
         tile /= 2;
     }
-    plan_tiles(plan, caps, kernels[1], op->dtype, tile, teams.rows, tiles);
+    plan_tiles(plan, caps, kernels[1], op->dtype, tile, (uint32_t[2]){teams.rows, teams.cols},
+               tiles);
 }
 
 static void plan_expert_gate_up(const struct op *op, const struct vk_caps *caps,
@@ -382,7 +494,11 @@ static void plan_expert_down_sum(const struct op *op, const struct vk_caps *caps
     assert(op->max_tokens == 1);
     assert(args->top_k <= ROUTER_MAX_TOP_K && args->n_experts <= ROUTER_MAX_EXPERTS);
     plan_teams(plan, caps, op->dtype,
-               &(struct teams){"expert_down_sum", args->hidden, args->ffn * args->top_k, 1, false});
+               &(struct teams){.kernel = "expert_down_sum",
+                               .rows = args->hidden,
+                               .cols = args->ffn,
+                               .matrices = args->top_k,
+                               .columns = 1});
 }
 
 /* k and v of one head a work-group, or of two where words of a cache of q8_0, which have the scales
@@ -398,6 +514,22 @@ static void plan_attention_prepare(const struct op *op, const struct vk_caps *ca
     plan_constant(plan, args->head_dim);
     plan_constant(plan, store_heads);
     plan_groups(plan, caps, args->heads + divide_up(args->kv_heads, store_heads), op->max_tokens,
+                1);
+}
+
+/* The two caches, and the pairs of q. */
+static void plan_attention_latent_prepare(const struct op *op, const struct vk_caps *caps,
+                                          struct vk_plan *plan)
+{
+    const struct attention_latent_prepare_args *args = &op->args.attention_latent_prepare;
+    uint32_t unit = op->dtype == DTYPE_Q8_0 ? 32 : 2, size = group_size(caps, 128);
+    (void)unit; /* an NDEBUG build has no assert */
+    assert(args->rank % unit == 0 && args->rope_dim % unit == 0);
+    assert(args->rank <= ATTENTION_LATENT_MAX_RANK && args->rope_dim <= ATTENTION_LATENT_MAX_ROPE);
+    plan_shader(plan, variant("attention_latent_prepare", op->dtype), size);
+    plan_constant(plan, args->rank);
+    plan_constant(plan, args->rope_dim);
+    plan_groups(plan, caps, 2 + divide_up(args->heads * (args->rope_dim / 2), size), op->max_tokens,
                 1);
 }
 
@@ -452,9 +584,24 @@ static void plan_attention_latent(const struct op *op, const struct vk_caps *cap
 
 static void plan_router(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
-    op_assert_router(&op->args.router);
+    op_assert_router(&op->args.router.rule);
     plan_shader(plan, "router", group_size(caps, 256));
     plan_groups(plan, caps, 1, op->max_tokens, 1);
+}
+
+/* For one token. */
+static void plan_matmul_router(const struct op *op, const struct vk_caps *caps,
+                               struct vk_plan *plan)
+{
+    const struct matmul_router_args *args = &op->args.matmul_router;
+    assert(op->max_tokens == 1);
+    op_assert_router(&args->rule);
+    plan_teams(plan, caps, op->dtype,
+               &(struct teams){.kernel = "matmul_router",
+                               .rows = args->rule.n_experts,
+                               .cols = args->cols,
+                               .columns = 1,
+                               .normed = args->norm != 0});
 }
 
 static void plan_expert_group(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)

@@ -38,6 +38,7 @@ struct vk_plan {
     uint32_t groups[3];
     uint32_t n_constants;
     uint32_t constants[VK_MAX_CONSTANTS]; /* specialisation constants, ids 0, 1, ... */
+    uint32_t subgroup;                    /* a size to ask for; 0: any */
     enum vk_pack_format pack;             /* of the vectors that weights are multiplied with */
 };
 
@@ -49,7 +50,9 @@ void vk_plan_op(const struct op *op, const struct vk_caps *caps, struct vk_plan 
  * and the tier it needs (VK_N_TIERS: none). False: there is no such name. */
 bool vk_plans_arithmetic(const char *name, uint32_t *arithmetic, enum vk_tier *tier);
 
-/* Whether products of some type read vectors in this format. */
+/* Whether products with one vector or few read them as int8, where weights are of a block type. */
+bool vk_plans_pack_one(const struct vk_caps *caps);
+/* Whether products of some type with many vectors read them in this format. */
 bool vk_plans_pack(const struct vk_caps *caps, enum vk_pack_format format);
 /* Which shader packs vectors, one a work-group; groups are the caller's to fill in. */
 void vk_plan_pack(enum vk_pack_format format, const struct vk_caps *caps, struct vk_plan *plan);

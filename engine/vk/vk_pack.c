@@ -6,26 +6,53 @@
 
 #define PLACE_ALIGN 256
 
-/* The vectors that a product reads: which tensor, how many a token, how long. */
+/* The vectors that a product reads: which tensor, how many a token, of how many tokens, how long,
+ * and with which norm (address 0: none). */
 struct vectors {
-    uint32_t tensor, per_token, cols;
+    uint32_t tensor, per_token, tokens, cols;
+    uint64_t norm;
+    float epsilon;
 };
 
 static struct vectors vectors_of(const struct op *op)
 {
+    struct vectors vectors = {.tensor = 3, .per_token = 1, .tokens = op->max_tokens};
     switch (op->kind) {
     case OP_matmul:
-        return (struct vectors){2, 1, op->args.matmul.cols};
+        vectors.tensor = 2;
+        vectors.tokens = op->args.matmul.one_row ? 1 : op->max_tokens;
+        vectors.cols = op->args.matmul.cols;
+        vectors.norm = op->args.matmul.norm;
+        vectors.epsilon = op->args.matmul.epsilon;
+        break;
+    case OP_matmul_router:
+        vectors.tensor = 2;
+        vectors.cols = op->args.matmul_router.cols;
+        vectors.norm = op->args.matmul_router.norm;
+        vectors.epsilon = op->args.matmul_router.epsilon;
+        break;
     case OP_head_matmul:
-        return (struct vectors){2, op->args.head_matmul.heads, op->args.head_matmul.cols};
+        vectors.tensor = 2;
+        vectors.per_token = op->args.head_matmul.heads;
+        vectors.cols = op->args.head_matmul.cols;
+        break;
     case OP_expert_gate_up:
-        return (struct vectors){3, 1, op->args.expert_gate_up.hidden};
+        vectors.cols = op->args.expert_gate_up.hidden;
+        vectors.norm = op->args.expert_gate_up.norm;
+        vectors.epsilon = op->args.expert_gate_up.epsilon;
+        break;
     case OP_expert_down:
-        return (struct vectors){3, op->args.expert_down.top_k, op->args.expert_down.ffn};
+        vectors.per_token = op->args.expert_down.top_k;
+        vectors.cols = op->args.expert_down.ffn;
+        break;
+    case OP_expert_down_sum:
+        vectors.per_token = op->args.expert_down_sum.top_k;
+        vectors.cols = op->args.expert_down_sum.ffn;
+        break;
     default:
-        assert(!"no product with many vectors");
-        return (struct vectors){0};
+        assert(!"no product that reads packed vectors");
     }
+    return vectors;
 }
 
 static uint64_t packed_bytes(enum vk_pack_format format, uint64_t vectors, uint64_t cols)
@@ -69,7 +96,9 @@ static uint32_t find_good(const struct finder *f, enum vk_pack_format format, ui
         const struct vk_pack *pack = &f->packs->packs[i];
         if (f->good[i] && pack->format == format && pack->args.x == x &&
             pack->args.cols == vectors->cols &&
-            pack->args.vectors_per_token == vectors->per_token) {
+            pack->args.vectors_per_token == vectors->per_token &&
+            pack->groups[1] >= vectors->tokens && pack->args.norm == vectors->norm &&
+            (!vectors->norm || pack->args.epsilon == vectors->epsilon)) {
             return i;
         }
     }
@@ -96,16 +125,19 @@ static uint32_t add_pack(struct finder *f, uint32_t index, uint32_t begin, uint3
     const struct op *op = &f->list->ops[index];
     uint32_t i = packs->n, place = find_place(f, step);
     uint64_t bytes =
-        packed_bytes(format, (uint64_t)op->max_tokens * vectors->per_token, vectors->cols);
+        packed_bytes(format, (uint64_t)vectors->tokens * vectors->per_token, vectors->cols);
+    assert(format == VK_PACK_INT8 ? vectors->cols % 32 == 0 : !vectors->norm);
     packs->n++;
     packs->packs[i] = (struct vk_pack){.op = begin,
                                        .format = format,
-                                       .groups = {vectors->per_token, op->max_tokens, 1},
+                                       .groups = {vectors->per_token, vectors->tokens, 1},
                                        .place = place,
                                        .args = {.step = op->args.addresses[0],
                                                 .x = op->args.addresses[vectors->tensor],
+                                                .norm = vectors->norm,
                                                 .vectors_per_token = vectors->per_token,
-                                                .cols = vectors->cols}};
+                                                .cols = vectors->cols,
+                                                .epsilon = vectors->epsilon}};
     f->good[i] = true;
     f->holder[place] = i;
     if (bytes > packs->places[place]) {

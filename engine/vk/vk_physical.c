@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "engine/vk/vk_cooperative_matrix.h"
+#include "engine/vk/vk_matrix.h"
+
+enum { VENDOR_INTEL = 0x8086 };
 
 struct extensions {
     VkExtensionProperties *list;
@@ -128,9 +131,13 @@ static void inspect_properties(const struct vk_functions *vk, struct vk_physical
     physical->driver_id = (uint32_t)properties12.driverID;
     memcpy(physical->identity.device, properties11.deviceUUID, VK_UUID_SIZE);
     memcpy(physical->identity.driver, properties11.driverUUID, VK_UUID_SIZE);
+    const VkSubgroupFeatureFlags operations =
+        VK_SUBGROUP_FEATURE_ARITHMETIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
     info->subgroup_arithmetic =
-        (properties11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) &&
+        (properties11.subgroupSupportedOperations & operations) == operations &&
         (properties11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT);
+    info->eight_lanes =
+        info->kind == VK_DEVICE_SOFTWARE && info->subgroup_size == 8 && info->subgroup_arithmetic;
     info->integer_dot = dot.integerDotProduct4x8BitPackedSignedAccelerated;
 
     physical->import_align = host.minImportedHostPointerAlignment;
@@ -159,11 +166,11 @@ static void inspect_features(const struct vk_functions *vk, struct vk_physical *
     info->int64 = physical->features.shaderInt64;
 }
 
-/* Whether a subgroup multiplies matrices of 16 x 16, f16 times f16 summed in f32. */
-static bool multiplies_matrices(const struct vk_functions *vk, VkInstance instance,
-                                VkPhysicalDevice handle)
+/* The matrices that we use of those that the device has. */
+static bool find_matrices(const struct vk_functions *vk, VkInstance instance,
+                          VkPhysicalDevice handle, struct vk_matrix_shape *shape)
 {
-    struct vk_cooperative_matrix_properties list[64];
+    struct vk_cooperative_matrix_properties list[128];
     uint32_t n = sizeof(list) / sizeof(list[0]);
     vk_get_cooperative_matrix_properties get =
         (vk_get_cooperative_matrix_properties)(void *)vk->GetInstanceProcAddr(
@@ -172,21 +179,11 @@ static bool multiplies_matrices(const struct vk_functions *vk, VkInstance instan
     for (uint32_t i = 0; i < n; i++) {
         list[i].sType = VK_COOPERATIVE_MATRIX_PROPERTIES_TYPE;
     }
-    if (!get || get(handle, &n, list) < 0) {
-        return false;
-    }
-    bool found = false;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct vk_cooperative_matrix_properties *p = &list[i];
-        found |= p->m == 16 && p->n == 16 && p->k == 16 && p->scope == VK_SCOPE_SUBGROUP &&
-                 p->a_type == VK_COMPONENT_FLOAT16 && p->b_type == VK_COMPONENT_FLOAT16 &&
-                 p->c_type == VK_COMPONENT_FLOAT32 && p->result_type == VK_COMPONENT_FLOAT32 &&
-                 !p->saturating;
-    }
-    return found;
+    return get && get(handle, &n, list) >= 0 && vk_matrix_choose(list, n, shape);
 }
 
-/* Only what lib/tile_cooperative_matrix.glsl can use: its matrices, and subgroups of 32 or 64. */
+/* Only what lib/tile_cooperative_matrix.glsl can use; and whole subgroups can be asked for, which
+ * matrices must have (Vulkan specification, VUID-RuntimeSpirv-OpTypeCooperativeMatrixKHR-10770). */
 static void inspect_cooperative_matrix(const struct vk_functions *vk, VkInstance instance,
                                        struct vk_physical *physical)
 {
@@ -194,14 +191,40 @@ static void inspect_cooperative_matrix(const struct vk_functions *vk, VkInstance
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
                                           .pNext = &matrix};
     struct vk_device_info *info = &physical->info;
+    physical->matrix = (struct vk_matrix_shape){16, 16, 16}; /* where they are emulated */
     if (!info->cooperative_matrix) {
         return;
     }
     vk->GetPhysicalDeviceFeatures2(physical->handle, &features);
     info->cooperative_matrix = matrix.cooperative_matrix && info->float16 &&
                                physical->features12.vulkanMemoryModel &&
-                               (info->subgroup_size == 32 || info->subgroup_size == 64) &&
-                               multiplies_matrices(vk, instance, physical->handle);
+                               find_matrices(vk, instance, physical->handle, &physical->matrix);
+}
+
+/* Which subgroups matrices are asked of. Drivers of Intel have several sizes, the smallest of which
+ * is the one that its matrix units take; others are left at what they say is usual. */
+static void inspect_subgroups(const struct vk_functions *vk, struct vk_physical *physical)
+{
+    VkPhysicalDeviceSubgroupSizeControlFeatures control = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &control};
+    VkPhysicalDeviceSubgroupSizeControlProperties sizes = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &sizes};
+    physical->matrix_subgroup = physical->info.subgroup_size;
+    if (!physical->subgroup_size_extension) {
+        return;
+    }
+    vk->GetPhysicalDeviceFeatures2(physical->handle, &features);
+    vk->GetPhysicalDeviceProperties2(physical->handle, &properties);
+    physical->subgroup_size_extension =
+        control.subgroupSizeControl && control.computeFullSubgroups &&
+        (sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT);
+    if (physical->subgroup_size_extension && physical->info.vendor_id == VENDOR_INTEL) {
+        physical->matrix_subgroup = sizes.minSubgroupSize;
+    }
 }
 
 static void fill_caps(struct vk_physical *physical, const VkPhysicalDeviceLimits *limits)
@@ -215,6 +238,8 @@ static void fill_caps(struct vk_physical *physical, const VkPhysicalDeviceLimits
         .shared_bytes = limits->maxComputeSharedMemorySize,
         .subgroup_size = info->subgroup_size,
         .vendor_id = info->vendor_id,
+        .matrix = physical->matrix,
+        .matrix_subgroup = physical->matrix_subgroup,
 #define X(tier, name) .tier = info->tier,
         VK_TIERS(X)
 #undef X
@@ -262,11 +287,14 @@ void vk_physical_inspect(const struct vk_functions *vk, VkInstance instance,
         has_extension(&extensions, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
     physical->executable_properties_extension =
         has_extension(&extensions, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
+    physical->subgroup_size_extension =
+        has_extension(&extensions, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
     info->cooperative_matrix = has_extension(&extensions, VK_COOPERATIVE_MATRIX_EXTENSION);
     info->host_import = has_extension(&extensions, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     info->memory_budget = has_extension(&extensions, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     inspect_properties(vk, physical, &extensions);
     inspect_features(vk, physical);
+    inspect_subgroups(vk, physical);
     inspect_cooperative_matrix(vk, instance, physical);
     free(extensions.list);
     physical->timestamp_seconds = 1e-9 * (double)properties.limits.timestampPeriod;

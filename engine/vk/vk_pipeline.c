@@ -85,11 +85,18 @@ static VkResult compile(const struct vk_device *device, const struct vk_pipeline
                                       .pMapEntries = entries,
                                       .dataSize = wanted->n_constants * sizeof(uint32_t),
                                       .pData = wanted->constants};
+    VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
+        .requiredSubgroupSize = wanted->subgroup};
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .flags = flags,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                  .pNext = wanted->subgroup ? &subgroup : NULL,
+                  .flags = wanted->subgroup
+                               ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT
+                               : 0,
                   .module = module,
                   .pName = "main",
                   .pSpecializationInfo = &constants},
@@ -112,7 +119,8 @@ static bool check_compiled(struct vk_device *device, const struct vk_shader *sha
 
 static struct vk_pipeline pipeline_of(const struct vk_shader *shader, const struct vk_plan *plan)
 {
-    struct vk_pipeline pipeline = {.shader = shader, .n_constants = plan->n_constants};
+    struct vk_pipeline pipeline = {
+        .shader = shader, .n_constants = plan->n_constants, .subgroup = plan->subgroup};
     memcpy(pipeline.constants, plan->constants, sizeof(pipeline.constants));
     return pipeline;
 }
@@ -130,6 +138,7 @@ static bool is_pipeline_of(const struct vk_pipeline *pipeline, const struct vk_s
                            const struct vk_plan *plan)
 {
     return pipeline->shader == shader && pipeline->n_constants == plan->n_constants &&
+           pipeline->subgroup == plan->subgroup &&
            memcmp(pipeline->constants, plan->constants, plan->n_constants * sizeof(uint32_t)) == 0;
 }
 

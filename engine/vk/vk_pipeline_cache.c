@@ -87,7 +87,8 @@ void vk_pipeline_cache_keep(struct vk_device *device, const char *folder, VkPipe
         return;
     }
     void *data = malloc(bytes);
-    if (data && vk->GetPipelineCacheData(device->handle, cache, &bytes, data) == VK_SUCCESS) {
+    if (data && vk->GetPipelineCacheData(device->handle, cache, &bytes, data) == VK_SUCCESS &&
+        vk_pipeline_cache_fits(&device->physical.identity, data, bytes)) {
         struct key key;
         struct cache_file file = file_of(folder, &device->physical.identity, &key);
         cache_file_write(&file, data, bytes);

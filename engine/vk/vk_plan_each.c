@@ -21,12 +21,6 @@ static struct op representative_op(enum op_kind kind, enum dtype dtype, uint32_t
     case OP_matmul:
         op.args.matmul.rows = 4096, op.args.matmul.cols = 2048, op.args.matmul.norm = few;
         break;
-    case OP_rope:
-        op.args.rope = (struct rope_args){.heads = 32, .head_dim = 128, .n_rotated = 128};
-        break;
-    case OP_kv_store:
-        op.args.kv_store.k_dim = op.args.kv_store.v_dim = 512;
-        break;
     case OP_attention_prepare:
         op.args.attention_prepare = (struct attention_prepare_args){
             .heads = 32, .kv_heads = 4, .head_dim = 128, .n_rotated = 128};
@@ -34,15 +28,24 @@ static struct op representative_op(enum op_kind kind, enum dtype dtype, uint32_t
     case OP_attention:
         op.args.attention = (struct attention_args){.heads = 32, .kv_heads = 4, .head_dim = 128};
         break;
-    case OP_head_matmul: /* this and the next as in DeepSeek-V3 */
+    case OP_head_matmul: /* this and the next two as in DeepSeek-V3 */
         op.args.head_matmul = (struct head_matmul_args){.heads = 128, .rows = 512, .cols = 128};
+        break;
+    case OP_attention_latent_prepare:
+        op.args.attention_latent_prepare =
+            (struct attention_latent_prepare_args){.heads = 128, .rank = 512, .rope_dim = 64};
         break;
     case OP_attention_latent:
         op.args.attention_latent =
             (struct attention_latent_args){.heads = 128, .rank = 512, .rope_dim = 64};
         break;
     case OP_router:
-        op.args.router = (struct router_args){.n_experts = 128, .top_k = 8};
+        op.args.router.rule = (struct router_rule){.n_experts = 128, .top_k = 8};
+        break;
+    case OP_matmul_router:
+        op.max_tokens = 1;
+        op.args.matmul_router = (struct matmul_router_args){
+            .norm = 1, .cols = 2048, .rule = {.n_experts = 128, .top_k = 8}};
         break;
     case OP_expert_group:
         op.args.expert_group.n_experts = 128;
@@ -77,6 +80,7 @@ static struct op representative_op(enum op_kind kind, enum dtype dtype, uint32_t
 static bool same_pipeline(const struct vk_plan *a, const struct vk_plan *b)
 {
     return strcmp(a->shader, b->shader) == 0 && a->n_constants == b->n_constants &&
+           a->subgroup == b->subgroup &&
            memcmp(a->constants, b->constants, a->n_constants * sizeof(*a->constants)) == 0;
 }
 
@@ -117,13 +121,33 @@ static void plan_arithmetics(const struct op *op, const struct vk_caps *caps,
     }
 }
 
+/* And as every class of devices has it. */
+static void plan_classes(const struct op *op, const struct vk_caps *caps,
+                         struct distinct_plans *distinct)
+{
+    const struct vk_tuning_row *row = &vk_tuning_rows[VK_TUNING_matvec_arithmetic];
+    struct vk_caps tried = *caps;
+    tried.tuning.matvec_rows = 2;
+    tried.tuning.matmul_lane_vectors = 4;
+    plan_arithmetics(op, &tried, distinct);
+    tried.tuning.matmul_lane_vectors = 8;
+    plan_arithmetics(op, &tried, distinct);
+    tried.tuning.matvec_rows = 8;
+    for (uint32_t most = row->smallest; op->max_tokens == 1 && most <= row->largest; most *= 4) {
+        struct vk_plan plan = {0};
+        tried.tuning.matvec_arithmetic = most;
+        vk_plan_op(op, &tried, &plan);
+        add_plan(distinct, &plan);
+    }
+}
+
 uint32_t vk_plan_each(const struct vk_caps *caps,
                       void (*fn)(void *context, const struct vk_plan *plan), void *context)
 {
     static const uint32_t counts[] = {1, OP_FEW_TOKENS, 512};
     struct distinct_plans distinct = {.fn = fn, .context = context};
     for (uint32_t kind = 0; kind < OP_COUNT; kind++) {
-        bool of_cache = kind == OP_kv_store || kind == OP_attention_prepare ||
+        bool of_cache = kind == OP_attention_prepare || kind == OP_attention_latent_prepare ||
                         kind == OP_attention || kind == OP_attention_latent;
         for (uint32_t i = 0; i < dtype_count(); i++) {
             enum dtype dtype = dtype_at(i)->dtype;
@@ -132,7 +156,7 @@ uint32_t vk_plan_each(const struct vk_caps *caps,
             }
             for (uint32_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
                 struct op op = representative_op(kind, dtype, counts[c]);
-                plan_arithmetics(&op, caps, &distinct);
+                plan_classes(&op, caps, &distinct);
             }
         }
     }

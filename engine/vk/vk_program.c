@@ -259,7 +259,7 @@ static bool make_pipelines(struct vk_backend *backend, struct program *program, 
         if (!make_packs(backend, program, &fits, err)) {
             return false;
         }
-        caps.tuning.matmul_arithmetic = 1;
+        caps.tuning.matmul_arithmetic = caps.tuning.matvec_arithmetic = 1;
     }
     return vk_pipelines_get(&backend->device, &backend->pipelines, program->plans,
                             program->list->n_ops, program->pipelines, err);

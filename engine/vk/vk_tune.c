@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "engine/base/cache_file.h"
+#include "engine/vk/vk_kept.h"
 #include "engine/vk/vk_probe.h"
 
 #define TUNE_SECONDS 25.0
@@ -45,16 +46,20 @@
 #define CONTEXT_SOFTWARE 512
 
 /* The op that tells of a row, and of how many tokens; on software devices fewer. 0: of as many as
- * the value says, up to which one kernel is taken and beyond another. */
+ * the value says, up to which one kernel is taken and beyond another. Rows that are not here, those
+ * of arithmetic, are chosen for what comes out and are not tried. */
 static const struct subject {
+    bool tried;
     enum op_kind kind;
     uint32_t tokens, software;
 } subjects[VK_TUNING_COUNT] = {
-    [VK_TUNING_matvec_group] = {OP_matmul, 1, 1},
-    [VK_TUNING_matvec_lanes] = {OP_matmul, 1, 1},
-    [VK_TUNING_matmul_tokens] = {OP_matmul, 512, 32},
-    [VK_TUNING_expert_few] = {OP_expert_gate_up, 0, 0},
-    [VK_TUNING_attention_groups] = {OP_attention, 1, 1},
+    [VK_TUNING_matvec_group] = {true, OP_matmul, 1, 1},
+    [VK_TUNING_matvec_lanes] = {true, OP_matmul, 1, 1},
+    [VK_TUNING_matvec_rows] = {true, OP_matmul, 1, 1},
+    [VK_TUNING_matmul_lane_vectors] = {true, OP_matmul, 512, 32},
+    [VK_TUNING_matmul_tokens] = {true, OP_matmul, 512, 32},
+    [VK_TUNING_expert_few] = {true, OP_expert_gate_up, 0, 0},
+    [VK_TUNING_attention_groups] = {true, OP_attention, 1, 1},
 };
 
 /* ---- what is kept ---- */
@@ -73,18 +78,14 @@ void vk_tuning_load(struct vk_backend *backend)
 {
     struct vk_tuning_key key;
     struct cache_file file;
-    struct vk_tuning tuning;
     uint64_t bytes = 0;
     if (!backend->cache_folder) {
         return;
     }
     vk_tuning_file(backend, &file, &key);
     void *kept = cache_file_read(&file, &bytes);
-    if (kept && bytes == sizeof(tuning)) {
-        memcpy(&tuning, kept, sizeof(tuning));
-        if (vk_tuning_valid(&tuning)) {
-            backend->device.physical.caps.tuning = tuning;
-        }
+    if (kept) {
+        vk_kept_tuning(kept, bytes, &backend->device.physical.caps.tuning);
     }
     free(kept);
 }
@@ -359,6 +360,10 @@ static bool tune_row(struct trial *t, uint32_t row, struct vk_tuned *tuned, stru
     struct vk_tuning *tuning = &t->backend->device.physical.caps.tuning;
     const struct vk_tuning_row *limits = &vk_tuning_rows[row];
     *tuned = (struct vk_tuned){.row = row, .before = *vk_tuning_value(tuning, row), .speedup = 1};
+    if (!subjects[row].tried) {
+        tuned->after = tuned->before;
+        return true;
+    }
     if (subjects[row].tokens == 0) {
         bool ok = tune_crossover(t, row, tuned, err);
         tuned->after = *vk_tuning_value(tuning, row);

@@ -12,9 +12,17 @@
 #define VK_TUNINGS(X) \
     X(matvec_group, 32, 128, "invocations of a work-group, weights times one vector") \
     X(matvec_lanes, 1, 32, "most of these that share a row of weights") \
+    X(matvec_rows, 2, 8, \
+      "rows that share what is loaded of the vector: 2, or 8 with kernels for CPUs that play " \
+      "GPUs") \
+    X(matvec_arithmetic, 1, 4, \
+      "most of: 1 floats, 4 int8 where 8 rows share it; weights times one vector or few") \
     X(matmul_arithmetic, 1, 8, \
       "most of: 1 floats, 2 fp16, 4 integer dot, 8 cooperative matrix; weights times many " \
       "vectors") \
+    X(matmul_lane_vectors, 4, 8, \
+      "vectors that an invocation multiplies: 4, or 8 with kernels for CPUs that play GPUs; " \
+      "weights times many vectors") \
     X(matmul_tokens, 16, 64, "most vectors of a tile, weights times many vectors") \
     X(expert_few, 8, 128, "tokens up to which the pairs of an expert are taken four at a time") \
     X(attention_groups, 1, 256, "work-groups that few queries are split into")

@@ -7,16 +7,13 @@
 
 #include "engine/base/cache_file.h"
 #include "engine/vk/vk_driver_faults.h"
+#include "engine/vk/vk_kept.h"
 
 /* A selftest of other shaders, or of another driver, says nothing. */
 struct verdict_key {
     struct vk_identity identity;
     uint32_t n_tiers;
     uint64_t shaders;
-};
-
-struct verdict_data {
-    uint32_t tiers_off, unusable, n_checks;
 };
 
 static struct cache_file file_of(const char *folder, const struct vk_identity *identity,
@@ -34,17 +31,11 @@ static bool read_file(const struct vk_identity *identity, const char *folder,
                       struct vk_verdict *verdict)
 {
     struct verdict_key key;
-    struct verdict_data data = {0};
     struct cache_file file = file_of(folder, identity, &key);
     uint64_t bytes = 0;
-    void *read = cache_file_read(&file, &bytes);
-    bool sound = read && bytes == sizeof(data);
-    if (sound) {
-        memcpy(&data, read, sizeof(data));
-        sound = data.tiers_off <= VK_ALL_TIERS && data.unusable <= 1;
-    }
-    free(read);
-    *verdict = (struct vk_verdict){data.tiers_off, data.unusable, data.n_checks};
+    void *kept = cache_file_read(&file, &bytes);
+    bool sound = kept && vk_kept_verdict(kept, bytes, verdict);
+    free(kept);
     return sound;
 }
 
@@ -77,8 +68,8 @@ bool vk_verdict_apply(struct vk_physical *physical, const struct vk_options *opt
                       const char *folder, struct error *err)
 {
     struct vk_verdict verdict = {0};
-    if (folder && !read_file(&physical->identity, folder, &verdict)) {
-        verdict = (struct vk_verdict){0};
+    if (folder) {
+        read_file(&physical->identity, folder, &verdict);
     }
     if (verdict.unusable) {
         return error_set(err,
@@ -91,6 +82,9 @@ bool vk_verdict_apply(struct vk_physical *physical, const struct vk_options *opt
     }
     physical->caps.emulated_matrices =
         (options->tiers_forced & 1u << VK_TIER_cooperative_matrix) && physical->caps.float16;
+    if (physical->caps.emulated_matrices && options->matrix) {
+        physical->caps.matrix = *options->matrix;
+    }
     uint32_t off = options->tiers_off | verdict.tiers_off | find_faults(physical, NULL);
 #define X(tier, name) physical->caps.tier = physical->caps.tier && !(off & 1u << VK_TIER_##tier);
     VK_TIERS(X)
@@ -111,12 +105,13 @@ bool vk_verdict_write(uint32_t device, const char *folder, const struct vk_verdi
 {
     struct vk_physical physical;
     struct verdict_key key;
-    const struct verdict_data data = {verdict->tiers_off, verdict->unusable, verdict->n_checks};
+    const uint32_t data[VK_KEPT_VERDICT_WORDS] = {verdict->tiers_off, verdict->unusable,
+                                                  verdict->n_checks};
     if (!folder || !vk_device_inspect(device, &physical)) {
         return false;
     }
     struct cache_file file = file_of(folder, &physical.identity, &key);
-    return cache_file_write(&file, &data, sizeof(data));
+    return cache_file_write(&file, data, sizeof(data));
 }
 
 bool vk_tiers_of(uint32_t device, struct vk_tiers *tiers)

@@ -35,6 +35,8 @@
  * VALUE_QUERIES, KEY_FOURS and VALUE_FOURS, has `args` with step, parts and capacity, and defines the
  * functions that are declared here.
  */
+#include "arrival.glsl"
+
 #define LOWEST (-3.402823466e38)
 
 #define QUERY_SCORES (QUERIES * ROWS / GROUP_SIZE / ROW_SCORES)
@@ -74,7 +76,6 @@ shared float shared_reduced[GROUP_SIZE];
 /* Of every query: by how much the last maximum shrinks what was summed before it; the sum. */
 shared float shared_shrinks[QUERIES];
 shared float shared_sums[QUERIES];
-shared uint shared_arrived;
 
 /* What this work-group is about. */
 struct attention_tile {
@@ -341,21 +342,6 @@ void finish_values(attention_tile tile, vec4 values[VALUES])
     }
 }
 
-/* True in all invocations of the split that is done last. */
-bool is_last_split(attention_tile tile)
-{
-    memoryBarrierBuffer();
-    barrier();
-    if (gl_LocalInvocationIndex == 0u) {
-        memoryBarrierBuffer();
-        shared_arrived = atomicAdd(args.parts.v[tile.number], 1u);
-        memoryBarrierBuffer();
-    }
-    barrier();
-    memoryBarrierBuffer();
-    return shared_arrived + 1u == tile.splits;
-}
-
 /* y from the parts of all splits. */
 void add_parts(attention_tile tile)
 {
@@ -438,7 +424,7 @@ void attend()
     }
     barrier();
     finish_values(tile, values);
-    if (tile.splits > 1u && is_last_split(tile)) {
+    if (tile.splits > 1u && arrives_last(args.parts, tile.number, tile.splits)) {
         add_parts(tile);
     }
 }

@@ -60,3 +60,38 @@ void weights_codes8(words w, uint rows, uint cols, uint row, uint column, out uv
     codes = uvec2(eight_codes(e, k, 0u), eight_codes(e, k, 1u));
     scale = eight_scale_of(e, k);
 }
+
+#define CODES_SCALES 4u
+
+uint codes_column(uint piece, uint eight)
+{
+    return (piece >> 2) * 128u + eight * 32u + (piece & 3u) * 8u;
+}
+
+#define CODES_SHARED
+
+/* What a block has for all its pieces; and eight_load without it. */
+codes_shared codes_shared_load(words w, uint rows, uint cols, uint row, uint block);
+eight_bytes eight_load_shared(words w, uint rows, uint cols, uint row, uint piece,
+                              codes_shared shared_by);
+
+void weights_piece_codes_shared(words w, uint rows, uint cols, uint row, uint piece,
+                                codes_shared shared_by, out uvec2 codes[4], out vec2 scales[4])
+{
+    eight_bytes e = eight_load_shared(w, rows, cols, row, piece, shared_by);
+    codes[0] = uvec2(eight_codes(e, 0u, 0u), eight_codes(e, 0u, 1u));
+    codes[1] = uvec2(eight_codes(e, 1u, 0u), eight_codes(e, 1u, 1u));
+    codes[2] = uvec2(eight_codes(e, 2u, 0u), eight_codes(e, 2u, 1u));
+    codes[3] = uvec2(eight_codes(e, 3u, 0u), eight_codes(e, 3u, 1u));
+    scales[0] = eight_scale_of(e, 0u);
+    scales[1] = eight_scale_of(e, 1u);
+    scales[2] = eight_scale_of(e, 2u);
+    scales[3] = eight_scale_of(e, 3u);
+}
+
+void weights_piece_codes(words w, uint rows, uint cols, uint row, uint piece, out uvec2 codes[4],
+                         out vec2 scales[4])
+{
+    weights_piece_codes_shared(w, rows, cols, row, piece,
+                               codes_shared_load(w, rows, cols, row, piece >> 3), codes, scales);
+}

@@ -57,7 +57,7 @@ void weights_piece(words w, uint rows, uint cols, uint row, uint piece, out vec4
 {
     uint block = piece >> 3;
     uint group = piece & 6u;
-    uvec4 nibbles = words4(uvec2(w)).v[row * (cols >> 5) + piece];
+    uvec4 nibbles = load16(w, row * (cols >> 5) + piece);
     uvec4 fifth_bits = fifth_bits16(w, rows, cols, row, block, piece & 1u);
     uvec4 header = block_header(w, rows, cols, row, block);
     vec2 first = group_scale(header, group);
@@ -74,7 +74,7 @@ void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec
     uint block = column >> 8;
     uint group = column >> 5 & 7u;
     uint eight = column >> 3 & 3u;
-    uvec2 nibbles = words2(uvec2(w)).v[row * (cols >> 4) + (column >> 6) * 4u + eight];
+    uvec2 nibbles = load8(w, row * (cols >> 4) + (column >> 6) * 4u + eight);
     uvec2 fifth_bits = fifth_bits8(w, rows, cols, row, block, eight);
     vec2 scale = group_scale(block_header(w, rows, cols, row, block), group);
     low = group_four(scale, nibbles.x, fifth_bits.x, group);
@@ -87,9 +87,52 @@ void weights_codes8(words w, uint rows, uint cols, uint row, uint column, out uv
     uint block = column >> 8;
     uint group = column >> 5 & 7u;
     uint eight = column >> 3 & 3u;
-    uvec2 nibbles = words2(uvec2(w)).v[row * (cols >> 4) + (column >> 6) * 4u + eight];
+    uvec2 nibbles = load8(w, row * (cols >> 4) + (column >> 6) * 4u + eight);
     uvec2 fifth_bits = fifth_bits8(w, rows, cols, row, block, eight);
     codes.x = group_codes(nibbles.x, fifth_bits.x, group);
     codes.y = group_codes(nibbles.y, fifth_bits.y, group);
     scale = group_scale(block_header(w, rows, cols, row, block), group) * vec2(1.0, -1.0);
+}
+
+#define CODES_SCALES 2u
+
+uint codes_column(uint piece, uint eight)
+{
+    return (piece >> 1) * 64u + (eight >> 1) * 32u + (piece & 1u) * 16u + (eight & 1u) * 8u;
+}
+
+/* The two fours of eight neighbours of a group. */
+uvec2 group_eight_codes(uvec2 nibbles, uvec2 fifth_bits, uint group)
+{
+    return uvec2(group_codes(nibbles.x, fifth_bits.x, group),
+                 group_codes(nibbles.y, fifth_bits.y, group));
+}
+
+#define CODES_SHARED
+
+codes_shared codes_shared_load(words w, uint rows, uint cols, uint row, uint block)
+{
+    return codes_shared(block_header(w, rows, cols, row, block), 0u);
+}
+
+void weights_piece_codes_shared(words w, uint rows, uint cols, uint row, uint piece,
+                                codes_shared shared_by, out uvec2 codes[4], out vec2 scales[4])
+{
+    uint block = piece >> 3;
+    uint group = piece & 6u;
+    uvec4 nibbles = load16(w, row * (cols >> 5) + piece);
+    uvec4 fifth_bits = fifth_bits16(w, rows, cols, row, block, piece & 1u);
+    codes[0] = group_eight_codes(nibbles.xy, fifth_bits.xy, group);
+    codes[1] = group_eight_codes(nibbles.zw, fifth_bits.zw, group);
+    codes[2] = group_eight_codes(nibbles.xy, fifth_bits.xy, group + 1u);
+    codes[3] = group_eight_codes(nibbles.zw, fifth_bits.zw, group + 1u);
+    scales[0] = group_scale(shared_by.scales, group) * vec2(1.0, -1.0);
+    scales[1] = group_scale(shared_by.scales, group + 1u) * vec2(1.0, -1.0);
+}
+
+void weights_piece_codes(words w, uint rows, uint cols, uint row, uint piece, out uvec2 codes[4],
+                         out vec2 scales[4])
+{
+    weights_piece_codes_shared(w, rows, cols, row, piece,
+                               codes_shared_load(w, rows, cols, row, piece >> 3), codes, scales);
 }

@@ -1,7 +1,7 @@
 /* What lib/matrix_subgroup.glsl does, in plain arithmetic on shared memory, for devices that cannot:
- * 32 neighbouring invocations stand for a subgroup, and an invocation has 8 of the 256 sums. A
- * loaded matrix is the place it is loaded from, which nobody changes while it is in use. Loops are
- * not unrolled: software drivers take long to compile what comes of it. */
+ * 32 neighbouring invocations stand for a subgroup, and an invocation has up to 8 of a matrix's M x N
+ * sums, every 32nd. A loaded matrix is the place it is loaded from, which nobody changes while it is
+ * in use. Loops are not unrolled: software drivers take long to compile what comes of it. */
 #define MATRIX_A uint
 #define MATRIX_B uint
 #define MATRIX_SUMS matrix_sums
@@ -10,10 +10,13 @@
 #define MATRIX_LANE (gl_LocalInvocationIndex % MATRIX_LANES)
 
 struct matrix_sums {
-    float v[256u / MATRIX_LANES];
+    float v[8];
 };
 
-#define MATRIX_ZERO(sums) sums = matrix_sums(float[8](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+#define MATRIX_ZERO(sums) \
+    for (uint v = 0u; v < 8u; v++) { \
+        sums.v[v] = 0.0; \
+    }
 #define MATRIX_LOAD_A(a, first) a = first
 #define MATRIX_LOAD_B(b, first) b = first
 #define MATRIX_MULTIPLY(a, b, sums) matrix_multiply(a, b, sums)
@@ -23,18 +26,14 @@ uint matrix_group()
 {
     return gl_LocalInvocationIndex / MATRIX_LANES;
 }
-uint matrix_groups()
-{
-    return GROUP_SIZE / MATRIX_LANES;
-}
 
 void matrix_multiply(uint a, uint b, inout matrix_sums sums)
 {
-    [[dont_unroll]] for (uint i = 0u; i < 256u / MATRIX_LANES; i++) {
+    [[dont_unroll]] for (uint i = 0u; i < MATRIX_M * MATRIX_N / MATRIX_LANES; i++) {
         uint element = i * MATRIX_LANES + MATRIX_LANE;
-        uint row = a + element % 16u * TILE_STRIDE;
-        uint vector = b + element / 16u * TILE_STRIDE;
-        [[dont_unroll]] for (uint pair = 0u; pair < 8u; pair++) {
+        uint row = a + element % MATRIX_M * TILE_STRIDE;
+        uint vector = b + element / MATRIX_M * TILE_STRIDE;
+        [[dont_unroll]] for (uint pair = 0u; pair < MATRIX_K / 2u; pair++) {
             sums.v[i] += dot(vec2(tile_weights[row + pair]), vec2(tile_x[vector + pair]));
         }
     }
@@ -42,8 +41,8 @@ void matrix_multiply(uint a, uint b, inout matrix_sums sums)
 
 void matrix_store(matrix_sums sums, uint first)
 {
-    for (uint i = 0u; i < 256u / MATRIX_LANES; i++) {
+    for (uint i = 0u; i < MATRIX_M * MATRIX_N / MATRIX_LANES; i++) {
         uint element = i * MATRIX_LANES + MATRIX_LANE;
-        tile_products[first + element / 16u * TILE_HALF + element % 16u] = sums.v[i];
+        tile_products[first + element / MATRIX_M * TILE_PART + element % MATRIX_M] = sums.v[i];
     }
 }

@@ -17,8 +17,37 @@
  *       Block types only: the same eight as int8, a byte each, weight = scale.x code + scale.y.
  *       WEIGHTS_SCALE_COLUMNS neighbours, 16 or 32, have the same scale. For products of integers.
  *
- * w is the address of the matrix [rows, cols]; row < rows.
+ *   CODES_SCALES, CODES_LARGEST, codes_column(piece, eight), weights_piece_codes(w, rows, cols, row,
+ *   piece, codes, scales)
+ *       Block types only: 32 columns as codes, four times eight neighbours from column
+ *       codes_column(piece, eight) on; the eights share the scales evenly, in order. Codes are 0 ..
+ *       CODES_LARGEST, or int8 where that is CODES_INT8. Pieces 0 .. cols / 32 - 1 hold every column
+ *       once. For devices without vector loads (lib/matvec_software.glsl).
+ *
+ *   CODES_CENTER, CODES_FARTHEST
+ *       Of those types where scale.y = -CODES_CENTER scale.x: and how far codes are from there.
+ *
+ *   codes_shared_load(w, rows, cols, row, block), weights_piece_codes_shared(w, rows, cols, row,
+ *   piece, shared_by, codes, scales)
+ *       Types of blocks of 256 (CODES_SHARED): the same for one who has loaded what all eight pieces
+ *       of block piece / 8 share.
+ *
+ * w is the address of the matrix [rows, cols]; row < rows. Readers load by load8 and load16, in units
+ * of 8 and 16 bytes: lib/load_words.glsl, unless a kernel has included lib/load_int64.glsl before
+ * (LOAD_INT64).
  */
+#ifndef LOAD_INT64
+#include "load_words.glsl"
+#endif
+
+#define CODES_INT8 128u
+
+/* What the pieces of a block of 256 share. */
+struct codes_shared {
+    uvec4 scales;
+    uint super;
+};
+
 #include "weight_readers.glsl"
 
 uint pieces_of(uint cols)

@@ -6,58 +6,11 @@
  * (lib/packed.glsl): below 4, so that with weights up to TILE_LARGEST no sum overflows; larger
  * weights count as that. Shared memory: 4 KiB + 68 bytes a vector.
  */
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
-
-#include "tile_group.glsl"
-#include "quant.glsl"
-#include "packed.glsl"
-
-#define TILE_PAIRS (TILE_COLUMNS / 2u)
+#define TILE_PLACE(pair, row, n) ((pair) * (n) + (row))
+#define TILE_PLACES(n) (TILE_PAIRS * (n))
 #define TILE_LARGEST 1020.0
 
-shared f16vec2 tile_weights[TILE_PAIRS * TILE_ROWS];
-shared f16vec2 tile_x[TILE_PAIRS * TILE_TOKENS];
-shared float tile_scales[TILE_TOKENS];
-
-f16vec2 tile_pair(vec2 two)
-{
-    return f16vec2(clamp(two, vec2(-TILE_LARGEST), vec2(TILE_LARGEST)));
-}
-
-void tile_fetch_weights(words w, uint rows, uint cols, uint first_row, uint first_column)
-{
-    for (uint item = gl_LocalInvocationIndex; item < TILE_ROWS * TILE_COLUMNS / 8u;
-         item += GROUP_SIZE) {
-        uint row = item % TILE_ROWS;
-        uint column = item / TILE_ROWS * 8u;
-        vec4 low = vec4(0.0);
-        vec4 high = vec4(0.0);
-        if (first_row + row < rows && first_column + column < cols) {
-            weights_load8(w, rows, cols, first_row + row, first_column + column, low, high);
-        }
-        uint pair = column / 2u * TILE_ROWS + row;
-        tile_weights[pair] = tile_pair(low.xy);
-        tile_weights[pair + TILE_ROWS] = tile_pair(low.zw);
-        tile_weights[pair + 2u * TILE_ROWS] = tile_pair(high.xy);
-        tile_weights[pair + 3u * TILE_ROWS] = tile_pair(high.zw);
-    }
-}
-
-/* x_unit: where the columns of the packed vector begin, in units of 16 bytes, or NO_VECTOR. */
-void tile_fetch_x(f32s x, uint x_unit, uint first_column)
-{
-    uint vector = tile_fetched_vector();
-    for (uint unit = gl_LocalInvocationIndex / TILE_TOKENS; unit < TILE_COLUMNS / 8u;
-         unit += GROUP_SIZE / TILE_TOKENS) {
-        uvec4 eight = uvec4(0u);
-        if (x_unit != NO_VECTOR) {
-            eight = words4(uvec2(x)).v[x_unit + first_column / 8u + unit];
-        }
-        for (uint i = 0u; i < 4u; i++) {
-            tile_x[(unit * 4u + i) * TILE_TOKENS + vector] = unpackFloat2x16(eight[i]);
-        }
-    }
-}
+#include "tile_fetch_float16.glsl"
 
 /* The pair's rows and vectors: sums[j][i] += row i times vector j. */
 void tile_multiply(uint pair, inout f16vec2 sums[4][8])
@@ -80,16 +33,7 @@ void tile_multiply(uint pair, inout f16vec2 sums[4][8])
 void tile_product(words w, uint rows, uint cols, uint first_row, f32s x, uint x_row,
                   out vec4 low[4], out vec4 high[4])
 {
-    uint x_unit = NO_VECTOR;
-    float scale = 0.0;
-    if (x_row != NO_VECTOR) {
-        uint first = x_row / cols * PACK_FLOAT16_UNITS(cols);
-        scale = x.v[first * 4u];
-        x_unit = first + 1u;
-    }
-    if (gl_LocalInvocationIndex < TILE_TOKENS) {
-        tile_scales[gl_LocalInvocationIndex] = scale;
-    }
+    uint x_unit = tile_begin_x(x, x_row, cols);
     for (uint j = 0u; j < 4u; j++) {
         low[j] = vec4(0.0);
         high[j] = vec4(0.0);

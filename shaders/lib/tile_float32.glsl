@@ -5,27 +5,16 @@
  * registers. The products of 32 columns are summed by themselves before they join the rest, which
  * keeps long sums accurate. Edges are filled with zeros. Shared memory: 8 KiB + 128 bytes a vector.
  */
-#include "tile_group.glsl"
-#include "quant.glsl"
+#include "tile_fetch.glsl"
 
 shared float tile_weights[TILE_COLUMNS * TILE_ROWS];
 shared float tile_x[TILE_COLUMNS * TILE_TOKENS];
 
-void tile_fetch_weights(words w, uint rows, uint cols, uint first_row, uint first_column)
+void tile_keep_weights(uint row, uint column, vec4 low, vec4 high)
 {
-    for (uint item = gl_LocalInvocationIndex; item < TILE_ROWS * TILE_COLUMNS / 8u;
-         item += GROUP_SIZE) {
-        uint row = item % TILE_ROWS;
-        uint column = item / TILE_ROWS * 8u;
-        vec4 low = vec4(0.0);
-        vec4 high = vec4(0.0);
-        if (first_row + row < rows && first_column + column < cols) {
-            weights_load8(w, rows, cols, first_row + row, first_column + column, low, high);
-        }
-        for (uint i = 0u; i < 4u; i++) {
-            tile_weights[(column + i) * TILE_ROWS + row] = low[i];
-            tile_weights[(column + 4u + i) * TILE_ROWS + row] = high[i];
-        }
+    for (uint i = 0u; i < 4u; i++) {
+        tile_weights[(column + i) * TILE_ROWS + row] = low[i];
+        tile_weights[(column + 4u + i) * TILE_ROWS + row] = high[i];
     }
 }
 

@@ -10,6 +10,8 @@ layout(local_size_x_id = 0, local_size_x = 128) in;
 #define TILE_ROWS 64u
 #define TILE_COLUMNS 32u
 #define NO_VECTOR 0xFFFFFFFFu
+#define TILE_HIGH_ROW 32u
+#define TILE_HIGH_VECTOR 0u
 
 /* The vector of the tile that this invocation fetches (the same one for all columns). */
 uint tile_fetched_vector()

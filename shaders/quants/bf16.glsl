@@ -12,7 +12,7 @@ uint piece_column(uint piece, uint i)
 void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec4 low,
                    out vec4 high)
 {
-    uvec4 unit = words4(uvec2(w)).v[row * plane_stride16(cols, 2u) + (column >> 3)];
+    uvec4 unit = load16(w, row * plane_stride16(cols, 2u) + (column >> 3));
     low = vec4(unpack_bf16x2(unit.x), unpack_bf16x2(unit.y));
     high = vec4(unpack_bf16x2(unit.z), unpack_bf16x2(unit.w));
 }

@@ -11,16 +11,16 @@ uint piece_column(uint piece, uint i)
 
 void weights_piece(words w, uint rows, uint cols, uint row, uint piece, out vec4 fours[PIECE_FOURS])
 {
-    fours[0] = uintBitsToFloat(words4(uvec2(w)).v[row * plane_stride16(cols, 4u) + piece]);
+    fours[0] = uintBitsToFloat(load16(w, row * plane_stride16(cols, 4u) + piece));
 }
 
 void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec4 low,
                    out vec4 high)
 {
     uint unit = row * plane_stride16(cols, 4u) + (column >> 2);
-    low = uintBitsToFloat(words4(uvec2(w)).v[unit]);
+    low = uintBitsToFloat(load16(w, unit));
     high = vec4(0.0);
     if (column + 4u < cols) {
-        high = uintBitsToFloat(words4(uvec2(w)).v[unit + 1u]);
+        high = uintBitsToFloat(load16(w, unit + 1u));
     }
 }

@@ -8,6 +8,8 @@ struct block_head {
 
 #include "../lib/blocks32.glsl"
 
+#define CODES_LARGEST CODES_INT8
+
 block_head block_load(words w, uint rows, uint cols, uint row, uint block)
 {
     uint blocks = cols >> 5;

@@ -10,11 +10,13 @@ struct block_head {
 
 #include "../lib/blocks32.glsl"
 
+#define CODES_LARGEST CODES_INT8
+
 block_head block_load(words w, uint rows, uint cols, uint row, uint block)
 {
     uint blocks = cols >> 8;
     uint plane1 = rows * (cols >> 5) + row * plane_stride16(blocks, 8u);
-    uvec2 header = words2(uvec2(w)).v[plane1 * 2u + (block >> 3)];
+    uvec2 header = load8(w, plane1 * 2u + (block >> 3));
     uint group = block & 7u;
     uint scale = header.y >> group * 4u & 15u | (header.x >> 16 + group * 2u & 3u) << 4;
     return block_head(unpackHalf2x16(header.x).x * (float(scale) - 32.0));

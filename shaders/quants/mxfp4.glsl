@@ -11,6 +11,10 @@ struct block_head {
 
 #include "../lib/blocks32.glsl"
 
+#define CODES_LARGEST 44u
+#define CODES_CENTER 32u
+#define CODES_FARTHEST 12u
+
 float power_of_two(int exponent)
 {
     return uintBitsToFloat(uint(exponent + 127) << 23);

@@ -11,14 +11,16 @@ struct eight_bytes {
 
 #include "../lib/blocks128.glsl"
 
+#define CODES_LARGEST 3u
+
 eight_bytes eight_load(words w, uint rows, uint cols, uint row, uint piece)
 {
     uint blocks = cols >> 8;
     uint scales = (rows * 4u + row) * blocks * 2u; /* in units of 8 bytes */
     uint super = rows * blocks * 5u + row * plane_stride16(blocks, 4u);
     eight_bytes e;
-    e.pairs = words2(uvec2(w)).v[row * blocks * 8u + piece];
-    e.scales = eight_scales(words2(uvec2(w)).v[scales + (piece >> 2)], piece);
+    e.pairs = load8(w, row * blocks * 8u + piece);
+    e.scales = eight_scales(load8(w, scales + (piece >> 2)), piece);
     e.d_dmin = unpackHalf2x16(w.v[super * 4u + (piece >> 3)]);
     return e;
 }
@@ -38,4 +40,22 @@ vec4 eight_four(eight_bytes e, uint k, uint i)
 {
     vec2 scale = eight_scale_of(e, k);
     return scale.x * unpack_u8x4(eight_codes(e, k, i)) + scale.y;
+}
+
+codes_shared codes_shared_load(words w, uint rows, uint cols, uint row, uint block)
+{
+    uint blocks = cols >> 8;
+    uint super = rows * blocks * 5u + row * plane_stride16(blocks, 4u);
+    return codes_shared(load16(w, (rows * 4u + row) * blocks + block), w.v[super * 4u + block]);
+}
+
+eight_bytes eight_load_shared(words w, uint rows, uint cols, uint row, uint piece,
+                              codes_shared shared_by)
+{
+    uvec2 half_scales = (piece & 4u) == 0u ? shared_by.scales.xy : shared_by.scales.zw;
+    eight_bytes e;
+    e.pairs = load8(w, row * (cols >> 8) * 8u + piece);
+    e.scales = eight_scales(half_scales, piece);
+    e.d_dmin = unpackHalf2x16(shared_by.super);
+    return e;
 }

@@ -12,6 +12,10 @@ struct eight_bytes {
 
 #include "../lib/blocks128.glsl"
 
+#define CODES_LARGEST 7u
+#define CODES_CENTER 4u
+#define CODES_FARTHEST 4u
+
 /* As eight_scales(): byte 2 k + (l / 16) of either kind goes to k's place. */
 uvec2 unpack_scales(uint low0, uint low1, uint high, uint piece)
 {
@@ -29,8 +33,8 @@ eight_bytes eight_load(words w, uint rows, uint cols, uint row, uint piece)
     uint scales = (rows * blocks * 6u + row * scale_stride) * 4u + block * 3u;
     uint super = rows * (blocks * 6u + scale_stride) + row * plane_stride16(blocks, 2u);
     eight_bytes e;
-    e.pairs = words2(uvec2(w)).v[row * blocks * 8u + piece];
-    e.third_bits = words2(uvec2(w)).v[third + block * 4u + (piece & 3u)] >> (piece >> 2 & 1u) * 4u;
+    e.pairs = load8(w, row * blocks * 8u + piece);
+    e.third_bits = load8(w, third + block * 4u + (piece & 3u)) >> (piece >> 2 & 1u) * 4u;
     e.scales = unpack_scales(w.v[scales], w.v[scales + 1u], w.v[scales + 2u], piece);
     e.d = unpack_half(w, super * 4u, block);
     return e;
@@ -49,4 +53,27 @@ vec2 eight_scale_of(eight_bytes e, uint k)
 vec4 eight_four(eight_bytes e, uint k, uint i)
 {
     return eight_scale_of(e, k).x * (unpack_u8x4(eight_codes(e, k, i)) - 4.0);
+}
+
+codes_shared codes_shared_load(words w, uint rows, uint cols, uint row, uint block)
+{
+    uint blocks = cols >> 8;
+    uint scale_stride = plane_stride16(blocks, 12u);
+    uint scales = (rows * blocks * 6u + row * scale_stride) * 4u + block * 3u;
+    uint super = rows * (blocks * 6u + scale_stride) + row * plane_stride16(blocks, 2u);
+    return codes_shared(uvec4(w.v[scales], w.v[scales + 1u], w.v[scales + 2u], 0u),
+                        floatBitsToUint(unpack_half(w, super * 4u, block)));
+}
+
+eight_bytes eight_load_shared(words w, uint rows, uint cols, uint row, uint piece,
+                              codes_shared shared_by)
+{
+    uint blocks = cols >> 8;
+    uint third = (rows * 4u + row * 2u) * blocks * 2u; /* in units of 8 bytes */
+    eight_bytes e;
+    e.pairs = load8(w, row * blocks * 8u + piece);
+    e.third_bits = load8(w, third + (piece >> 3) * 4u + (piece & 3u)) >> (piece >> 2 & 1u) * 4u;
+    e.scales = unpack_scales(shared_by.scales.x, shared_by.scales.y, shared_by.scales.z, piece);
+    e.d = uintBitsToFloat(shared_by.super);
+    return e;
 }

@@ -7,6 +7,10 @@ struct block_head {
 
 #include "../lib/blocks32.glsl"
 
+#define CODES_LARGEST 15u
+#define CODES_CENTER 8u
+#define CODES_FARTHEST 8u
+
 block_head block_load(words w, uint rows, uint cols, uint row, uint block)
 {
     uint blocks = cols >> 5;

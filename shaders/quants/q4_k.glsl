@@ -3,10 +3,12 @@
 #include "../lib/unpack.glsl"
 #include "../lib/blocks64.glsl"
 
+#define CODES_LARGEST 15u
+
 uvec4 block_header(words w, uint rows, uint cols, uint row, uint block)
 {
     uint blocks = cols >> 8;
-    return words4(uvec2(w)).v[(rows * 8u + row) * blocks + block];
+    return load16(w, (rows * 8u + row) * blocks + block);
 }
 
 /* It has none. */

@@ -9,6 +9,10 @@ struct block_head {
 
 #include "../lib/blocks32.glsl"
 
+#define CODES_LARGEST 31u
+#define CODES_CENTER 16u
+#define CODES_FARTHEST 16u
+
 block_head block_load(words w, uint rows, uint cols, uint row, uint block)
 {
     uint blocks = cols >> 5;

@@ -9,6 +9,8 @@ struct block_head {
 
 #include "../lib/blocks32.glsl"
 
+#define CODES_LARGEST 31u
+
 block_head block_load(words w, uint rows, uint cols, uint row, uint block)
 {
     uint blocks = cols >> 5;

@@ -3,19 +3,21 @@
 #include "../lib/unpack.glsl"
 #include "../lib/blocks64.glsl"
 
+#define CODES_LARGEST 31u
+
 uvec4 block_header(words w, uint rows, uint cols, uint row, uint block)
 {
     uint blocks = cols >> 8;
-    return words4(uvec2(w)).v[(rows * 10u + row) * blocks + block];
+    return load16(w, (rows * 10u + row) * blocks + block);
 }
 
 uvec4 fifth_bits16(words w, uint rows, uint cols, uint row, uint block, uint unit)
 {
     uint blocks = cols >> 8;
-    return words4(uvec2(w)).v[(rows * 8u + row * 2u) * blocks + block * 2u + unit];
+    return load16(w, (rows * 8u + row * 2u) * blocks + block * 2u + unit);
 }
 uvec2 fifth_bits8(words w, uint rows, uint cols, uint row, uint block, uint eight)
 {
     uint blocks = cols >> 8;
-    return words2(uvec2(w)).v[(rows * 16u + row * 4u) * blocks + block * 4u + eight];
+    return load8(w, (rows * 16u + row * 4u) * blocks + block * 4u + eight);
 }

@@ -12,6 +12,10 @@ struct eight_bytes {
 
 #include "../lib/blocks128.glsl"
 
+#define CODES_LARGEST 63u
+#define CODES_CENTER 32u
+#define CODES_FARTHEST 32u
+
 eight_bytes eight_load(words w, uint rows, uint cols, uint row, uint piece)
 {
     uint blocks = cols >> 8;
@@ -20,10 +24,10 @@ eight_bytes eight_load(words w, uint rows, uint cols, uint row, uint piece)
     uint scales = (rows * 24u + row * 2u) * blocks + (piece >> 2);
     uint super = rows * blocks * 13u + row * plane_stride16(blocks, 2u);
     eight_bytes e;
-    e.even = words2(uvec2(w)).v[low];
-    e.odd = words2(uvec2(w)).v[low + 4u];
-    e.high = words2(uvec2(w)).v[high];
-    e.scales = eight_scales(words2(uvec2(w)).v[scales], piece);
+    e.even = load8(w, low);
+    e.odd = load8(w, low + 4u);
+    e.high = load8(w, high);
+    e.scales = eight_scales(load8(w, scales), piece);
     e.d = unpack_half(w, super * 4u, piece >> 3);
     return e;
 }
@@ -43,4 +47,27 @@ vec2 eight_scale_of(eight_bytes e, uint k)
 vec4 eight_four(eight_bytes e, uint k, uint i)
 {
     return eight_scale_of(e, k).x * (unpack_u8x4(eight_codes(e, k, i)) - 32.0);
+}
+
+codes_shared codes_shared_load(words w, uint rows, uint cols, uint row, uint block)
+{
+    uint blocks = cols >> 8;
+    uint super = rows * blocks * 13u + row * plane_stride16(blocks, 2u);
+    return codes_shared(load16(w, (rows * 12u + row) * blocks + block),
+                        floatBitsToUint(unpack_half(w, super * 4u, block)));
+}
+
+eight_bytes eight_load_shared(words w, uint rows, uint cols, uint row, uint piece,
+                              codes_shared shared_by)
+{
+    uint blocks = cols >> 8;
+    uint low = row * blocks * 16u + (piece >> 2) * 8u + (piece & 3u); /* in units of 8 bytes */
+    uvec2 half_scales = (piece & 4u) == 0u ? shared_by.scales.xy : shared_by.scales.zw;
+    eight_bytes e;
+    e.even = load8(w, low);
+    e.odd = load8(w, low + 4u);
+    e.high = load8(w, (rows * 16u + row * 8u) * blocks + piece);
+    e.scales = eight_scales(half_scales, piece);
+    e.d = uintBitsToFloat(shared_by.super);
+    return e;
 }

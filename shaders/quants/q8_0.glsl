@@ -3,6 +3,8 @@
 
 #define PIECE_FOURS 4u
 #define WEIGHTS_SCALE_COLUMNS 32u
+#define CODES_SCALES 1u
+#define CODES_LARGEST CODES_INT8
 
 uint piece_column(uint piece, uint i)
 {
@@ -18,7 +20,7 @@ float block_scale(words w, uint rows, uint cols, uint row, uint block)
 
 void weights_piece(words w, uint rows, uint cols, uint row, uint piece, out vec4 fours[PIECE_FOURS])
 {
-    uvec4 quants = words4(uvec2(w)).v[row * (cols >> 4) + piece];
+    uvec4 quants = load16(w, row * (cols >> 4) + piece);
     float d = block_scale(w, rows, cols, row, piece >> 1);
     fours[0] = d * unpack_s8x4(quants.x);
     fours[1] = d * unpack_s8x4(quants.y);
@@ -29,7 +31,7 @@ void weights_piece(words w, uint rows, uint cols, uint row, uint piece, out vec4
 void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec4 low,
                    out vec4 high)
 {
-    uvec2 quants = words2(uvec2(w)).v[row * (cols >> 3) + (column >> 3)];
+    uvec2 quants = load8(w, row * (cols >> 3) + (column >> 3));
     float d = block_scale(w, rows, cols, row, column >> 5);
     low = d * unpack_s8x4(quants.x);
     high = d * unpack_s8x4(quants.y);
@@ -38,6 +40,24 @@ void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec
 void weights_codes8(words w, uint rows, uint cols, uint row, uint column, out uvec2 codes,
                     out vec2 scale)
 {
-    codes = words2(uvec2(w)).v[row * (cols >> 3) + (column >> 3)];
+    codes = load8(w, row * (cols >> 3) + (column >> 3));
     scale = vec2(block_scale(w, rows, cols, row, column >> 5), 0.0);
+}
+
+uint codes_column(uint piece, uint eight)
+{
+    return piece * 32u + eight * 8u;
+}
+
+void weights_piece_codes(words w, uint rows, uint cols, uint row, uint piece, out uvec2 codes[4],
+                         out vec2 scales[4])
+{
+    uint unit = row * (cols >> 4) + piece * 2u;
+    uvec4 first = load16(w, unit);
+    uvec4 second = load16(w, unit + 1u);
+    codes[0] = first.xy;
+    codes[1] = first.zw;
+    codes[2] = second.xy;
+    codes[3] = second.zw;
+    scales[0] = vec2(block_scale(w, rows, cols, row, piece), 0.0);
 }

@@ -75,6 +75,8 @@ typedef size_t fuzz_part_mutate(uint8_t *data, size_t bytes, size_t room, uint32
 size_t fuzz_parts_mutate(uint8_t *data, size_t bytes, size_t room, struct fuzz_random *random,
                          fuzz_change *change, fuzz_part_mutate *mutate);
 
-/* Changes a JSON text: numbers, values, members; returns its length. */
+/* Changes a JSON text: a number, a value, a member; or some of these. Returns its length. */
 size_t fuzz_json_mutate(uint8_t *data, size_t bytes, size_t room, struct fuzz_random *random,
                         fuzz_change *change);
+size_t fuzz_json_mutate_some(uint8_t *data, size_t bytes, size_t room, struct fuzz_random *random,
+                             fuzz_change *change);

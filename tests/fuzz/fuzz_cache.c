@@ -1,6 +1,7 @@
-/* A file of ~/.cache/moxie: read back under the key it was kept by, and taken for sizes of kernels,
- * which is what is done with most of what is kept. (Of compiled kernels the driver's own header is
- * looked at, which tests/vk/test_vk_cache.c tries byte by byte.) */
+/* A file of ~/.cache/moxie: read back under the key it was kept by, and taken for everything that
+ * is kept there: sizes of kernels, the verdict of a selftest, whether importing pays. (Of compiled
+ * kernels the driver's own header is looked at, which tests/vk/test_vk_cache.c tries byte by byte.)
+ */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 #include <xxhash.h>
 
 #include "engine/base/cache_file.h"
-#include "engine/vk/vk_tuning.h"
+#include "engine/vk/vk_caps.h"
+#include "engine/vk/vk_kept.h"
 #include "tests/fuzz/fuzz.h"
 
 #define FOLDER "cache"
@@ -18,15 +20,27 @@ enum { VERSION_AT = 8, KEY_BYTES_AT = 12, DATA_BYTES_AT = 16, SUM_AT = 24, HEAD 
 
 static volatile uint64_t sink;
 
+/* What a reader has accepted is in bounds. */
 static void use(const uint8_t *data, uint64_t bytes)
 {
     struct vk_tuning tuning;
+    struct vk_verdict verdict;
+    bool pays;
     for (uint64_t i = 0; i < bytes; i++) {
         sink += data[i];
     }
-    if (bytes == sizeof(tuning)) {
-        memcpy(&tuning, data, sizeof(tuning));
-        sink += vk_tuning_valid(&tuning);
+    /* Cut to its size, which changes with its rows. */
+    if (vk_kept_tuning(data, bytes < sizeof(tuning) ? bytes : sizeof(tuning), &tuning)) {
+        for (uint32_t i = 0; i < VK_TUNING_COUNT; i++) {
+            uint32_t value = *vk_tuning_value(&tuning, i);
+            assert(value >= vk_tuning_rows[i].smallest && value <= vk_tuning_rows[i].largest);
+        }
+    }
+    if (vk_kept_verdict(data, bytes, &verdict)) {
+        assert(verdict.tiers_off >> VK_N_TIERS == 0);
+    }
+    if (vk_kept_import(data, bytes, &pays)) {
+        sink += pays;
     }
 }
 

@@ -86,14 +86,4 @@ static bool run(const uint8_t *data, size_t bytes)
     return fuzz_source_use(source);
 }
 
-static size_t mutate(uint8_t *data, size_t bytes, size_t room, struct fuzz_random *random,
-                     fuzz_change *change)
-{
-    uint32_t times = 1 + fuzz_random_below(random, 3);
-    while (times-- > 0) {
-        bytes = fuzz_json_mutate(data, bytes, room, random, change);
-    }
-    return bytes;
-}
-
-const struct fuzz_target fuzz_config = {"config", run, mutate};
+const struct fuzz_target fuzz_config = {"config", run, fuzz_json_mutate_some};

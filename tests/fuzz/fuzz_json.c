@@ -168,3 +168,13 @@ size_t fuzz_json_mutate(uint8_t *data, size_t bytes, size_t room, struct fuzz_ra
     }
     return kind == 63 ? nest(data, bytes, room, random) : change(data, bytes, room);
 }
+
+size_t fuzz_json_mutate_some(uint8_t *data, size_t bytes, size_t room, struct fuzz_random *random,
+                             fuzz_change *change)
+{
+    uint32_t times = 1 + fuzz_random_below(random, 3);
+    while (times-- > 0) {
+        bytes = fuzz_json_mutate(data, bytes, room, random, change);
+    }
+    return bytes;
+}

@@ -21,14 +21,4 @@ static bool run(const uint8_t *data, size_t bytes)
     return opened;
 }
 
-static size_t mutate(uint8_t *data, size_t bytes, size_t room, struct fuzz_random *random,
-                     fuzz_change *change)
-{
-    uint32_t times = 1 + fuzz_random_below(random, 3);
-    while (times-- > 0) {
-        bytes = fuzz_json_mutate(data, bytes, room, random, change);
-    }
-    return bytes;
-}
-
-const struct fuzz_target fuzz_tokenizer = {"tokenizer", run, mutate};
+const struct fuzz_target fuzz_tokenizer = {"tokenizer", run, fuzz_json_mutate_some};

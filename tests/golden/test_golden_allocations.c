@@ -1,6 +1,6 @@
 /* No memory is asked for while tokens flow: malloc and its kin are this program's own and count,
- * and an evaluation that is not the first of its kind calls none of them. Drivers of Vulkan
- * allocate by themselves; there only calls that come from our own code count.
+ * and an evaluation, or an answer, that is not the first of its kind calls none of them. Drivers of
+ * Vulkan allocate by themselves; there only calls that come from our own code count.
  */
 #include <criterion/criterion.h>
 #include <dlfcn.h>
@@ -102,6 +102,41 @@ static void check_evals(struct moxie_session *session, size_t n, const char *wha
     }
 }
 
+/* Begins an answer after the tokens, takes five of it and ends it. */
+static uint32_t count_answer(struct moxie_session *session, const struct moxie_sampling *sampling,
+                             const uint32_t *ids, size_t n)
+{
+    struct moxie_error err;
+    uint32_t id;
+    moxie_rewind(session, 0);
+    golden_eval(session, ids, n);
+    atomic_store(&counted, 0);
+    atomic_store(&counting, true);
+    bool ok = moxie_generate_begin(session, sampling, ids, n, &err);
+    for (int i = 0; ok && i < 5; i++) {
+        ok = moxie_generate_next(session, &id, &err);
+    }
+    moxie_generate_end(session);
+    atomic_store(&counting, false);
+    cr_assert(ok, "%s", err.text);
+    return atomic_load(&counted);
+}
+
+static void check_answers(struct moxie_session *session, const char *what)
+{
+    struct moxie_sampling sampling = moxie_sampling_defaults();
+    uint32_t ids[TOKENS];
+    for (uint32_t i = 0; i < TOKENS; i++) {
+        ids[i] = 3 + i;
+    }
+    sampling.repeat_penalty = 1.1f;
+    cr_expect_gt(count_answer(session, &sampling, ids, TOKENS), 0, "%s: the first answer", what);
+    count_answer(session, &sampling, ids, TOKENS);
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_expect_eq(count_answer(session, &sampling, ids, TOKENS), 0, "%s: answer %u", what, i);
+    }
+}
+
 static void check_session(struct moxie_model *model, bool keep_routes, const char *what)
 {
     struct moxie_session_options options = moxie_session_defaults();
@@ -112,10 +147,11 @@ static void check_session(struct moxie_model *model, bool keep_routes, const cha
     cr_assert_not_null(session, "%s", err.text);
     check_evals(session, 1, what);
     check_evals(session, TOKENS, what);
+    check_answers(session, what);
     moxie_session_destroy(&session);
 }
 
-Test(golden_allocations, evaluations)
+Test(golden_allocations, evaluations_and_answers)
 {
     struct moxie_model *model = golden_open(golden_demo());
     atomic_store(&only_ours, golden_device()->vulkan);

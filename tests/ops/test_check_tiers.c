@@ -103,13 +103,13 @@ Test(check_tiers, a_sound_device_passes)
 
 Test(check_tiers, one_tier_is_blamed)
 {
-    const struct fault faults[] = {{OP_rope, TIER_B}};
+    const struct fault faults[] = {{OP_rms_norm, TIER_B}};
     struct check_tiers_result result = check(faults, 1, true);
     cr_expect_eq(result.tiers_off, TIER_B);
     cr_expect_not(result.unusable);
     cr_expect_eq(result.n_sets, 1);
     cr_assert_eq(result.n_failures, 1);
-    cr_expect_eq(result.failures[0].kind, OP_rope);
+    cr_expect_eq(result.failures[0].kind, OP_rms_norm);
     cr_expect_eq(result.failures[0].tiers, ALL);
     cr_expect(strstr(result.failures[0].sentence, "broken on purpose"), "%s",
               result.failures[0].sentence);
@@ -117,7 +117,7 @@ Test(check_tiers, one_tier_is_blamed)
 
 Test(check_tiers, two_ops_may_need_two_tiers_off)
 {
-    const struct fault faults[] = {{OP_embed, TIER_A}, {OP_rope, TIER_C}, {OP_argmax, TIER_A}};
+    const struct fault faults[] = {{OP_embed, TIER_A}, {OP_rms_norm, TIER_C}, {OP_argmax, TIER_A}};
     struct check_tiers_result result = check(faults, 3, true);
     cr_expect_eq(result.tiers_off, TIER_A | TIER_C);
     cr_expect_not(result.unusable);
@@ -134,7 +134,7 @@ Test(check_tiers, where_no_single_one_is_to_blame_all_are)
 
 Test(check_tiers, without_a_floor_a_device_is_unusable)
 {
-    const struct fault faults[] = {{OP_embed, 0}, {OP_rope, TIER_B}};
+    const struct fault faults[] = {{OP_embed, 0}, {OP_rms_norm, TIER_B}};
     struct check_tiers_result result = check(faults, 2, true);
     cr_expect(result.unusable);
 }
@@ -142,7 +142,7 @@ Test(check_tiers, without_a_floor_a_device_is_unusable)
 /* The kernel that replaces one of a tier may be the wrong one. */
 Test(check_tiers, sets_without_a_tier_are_checked_too)
 {
-    const struct fault faults[] = {{OP_rope, TIER_A}};
+    const struct fault faults[] = {{OP_rms_norm, TIER_A}};
     struct check_tiers_result result = check(faults, 1, false);
     cr_expect_eq(result.tiers_off, TIER_A);
     cr_expect_eq(result.n_failed, 3, "with all, without B, without C");

@@ -7,12 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/cpu_features.h"
 #include "engine/cpu/cpu_dot.h"
-#include "engine/cpu/cpu_ladder.h"
 #include "format/f16.h"
 #include "format/quant.h"
 #include "checks/check_ops.h"
+#include "tests/ops/cpu_levels.h"
 
 /* One row of weights, every plane in memory of its own that ends where the row's padding does, so
  * that the address sanitizer sees what reads on; and a row of activations. */
@@ -147,20 +146,16 @@ static double sample_magnitude(const struct sample *s)
 /* Calls `check` with every rung that this processor has and every block type. */
 static void for_all(void (*check)(const struct cpu_level *level, const struct dtype_info *type))
 {
-    uint32_t n_rungs = 0;
-    for (const struct cpu_level *const *rung = cpu_ladder; *rung; rung++) {
-        if (((*rung)->features & cpu_features()) != (*rung)->features) {
-            continue;
-        }
-        struct cpu_level level = cpu_level_choose((*rung)->features);
+    struct cpu_level levels[CPU_LEVELS_MAX];
+    uint32_t n_levels = cpu_levels_here(levels);
+    for (uint32_t i = 0; i < n_levels; i++) {
         for (uint32_t d = 0; d < dtype_count(); d++) {
             if (dtype_at(d)->block_elements > 1) {
-                check(&level, dtype_at(d));
+                check(levels + i, dtype_at(d));
             }
         }
-        n_rungs++;
     }
-    if (n_rungs == 0) {
+    if (n_levels == 0) {
         cr_skip("this processor has no rung above plain C");
     }
 }

@@ -8,11 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/cpu_features.h"
-#include "engine/cpu/cpu_ladder.h"
 #include "engine/cpu/cpu_internal.h"
 #include "engine/cpu/cpu_rows.h"
 #include "checks/check_ops.h"
+#include "tests/ops/cpu_levels.h"
 
 #define MAX_VECTORS 65
 #define GUARD 16 /* floats after every output row that must stay as they are */
@@ -188,13 +187,11 @@ static void for_all(void (*check)(const struct cpu_level *level, const struct dt
     for (uint32_t d = 0; d < dtype_count(); d++) {
         check(&cpu_level_plain, dtype_at(d));
     }
-    for (const struct cpu_level *const *rung = cpu_ladder; *rung; rung++) {
-        if (((*rung)->features & cpu_features()) != (*rung)->features) {
-            continue;
-        }
-        struct cpu_level level = cpu_level_choose((*rung)->features);
+    struct cpu_level levels[CPU_LEVELS_MAX];
+    uint32_t n_levels = cpu_levels_here(levels);
+    for (uint32_t i = 0; i < n_levels; i++) {
         for (uint32_t d = 0; d < dtype_count(); d++) {
-            check(&level, dtype_at(d));
+            check(levels + i, dtype_at(d));
         }
     }
 }

@@ -161,8 +161,8 @@ Test(op_cost, counted_experts)
     cr_expect_float_eq(op_cost_of(&op, 5, 0, &loads[1]).weight_bytes, 2 * expert / 2, 1e-6);
     /* The second router's loads hold for what follows it; a mixture of one has none. */
     struct op router = {.kind = OP_router}, single = {.kind = OP_router};
-    router.args.router.n_experts = 8;
-    single.args.router.n_experts = 1;
+    router.args.router.rule.n_experts = 8;
+    single.args.router.rule.n_experts = 1;
     uint32_t routers = 0;
     cr_expect_null(op_loads_at(loads, &op, &routers));
     cr_expect_eq(op_loads_at(loads, &router, &routers), &loads[0]);

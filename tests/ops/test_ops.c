@@ -23,7 +23,9 @@ enum {
     CPU_ONE_CASE_IN = 5,
     LAVAPIPE_ONE_CASE_IN = 5,
     SWIFTSHADER_ONE_CASE_IN = 27,
-    PRODUCTS_ONE_CASE_IN = 9
+    PRODUCTS_ONE_CASE_IN = 9,
+    VECTORS_ONE_CASE_IN = 54,
+    EIGHT_LANES_ONE_CASE_IN = 36
 };
 
 /* OPS_THINNER=n takes one in n of those that are left: under sanitizers, which look for what any
@@ -90,6 +92,11 @@ Test(ops, cpu_avx2)
     run_on_cpu(CPU_AVX2);
 }
 
+Test(ops, cpu_avx_vnni)
+{
+    run_on_cpu(CPU_AVX2 | CPU_AVX_VNNI);
+}
+
 Test(ops, cpu_avx512)
 {
     run_on_cpu(CPU_AVX2 | CPU_AVX512);
@@ -119,7 +126,7 @@ static void run_on_vulkan(const char *name, uint32_t one_case_in)
         /* With the sizes of kernels that GPUs have: they use more of the kernels than those that
          * suit a software device. */
         struct vk_tuning tuning = vk_tuning_of_class(devices[i].vendor_id, false);
-        tuning.matmul_arithmetic = 1;
+        tuning.matmul_arithmetic = tuning.matvec_arithmetic = 1;
         struct vk_options options = {.device = i, .tuning = &tuning};
         struct backend *backend = vk_backend_create(&options, &err);
         cr_assert_not_null(backend, "%s", err.text);
@@ -137,10 +144,9 @@ static void run_on_vulkan(const char *name, uint32_t one_case_in)
     }
 }
 
-/* Products with many vectors on lavapipe, in the arithmetic of a tier. */
-static void run_products(uint32_t arithmetic, struct check_device device)
+/* The number of the device that lavapipe is. */
+static uint32_t find_lavapipe(struct vk_device_info devices[VK_MAX_DEVICES])
 {
-    struct vk_device_info devices[VK_MAX_DEVICES];
     struct error err;
     uint32_t n = 0, i = 0;
     if (!vk_list_devices(devices, &n, &err)) {
@@ -152,18 +158,60 @@ static void run_products(uint32_t arithmetic, struct check_device device)
     if (i == n) {
         cr_skip("lavapipe is not installed");
     }
-    struct vk_tuning tuning = vk_tuning_of_class(devices[i].vendor_id, false);
-    tuning.matmul_arithmetic = arithmetic;
-    struct vk_options options = {.device = i, .tuning = &tuning, .tiers_forced = VK_ALL_TIERS};
+    return i;
+}
+
+/* Ops of these kinds on lavapipe, with these sizes of kernels. */
+static void run_on_lavapipe(const struct vk_options *asked, const struct vk_tuning *tuning,
+                            struct check_device device, uint32_t kinds)
+{
+    struct vk_device_info devices[VK_MAX_DEVICES];
+    struct error err;
+    struct vk_options options = *asked;
+    options.device = find_lavapipe(devices);
+    options.tuning = tuning;
     struct backend *backend = vk_backend_create(&options, &err);
     cr_assert_not_null(backend, "%s", err.text);
     device.backend = backend;
-    device.name = devices[i].name;
+    device.name = devices[options.device].name;
     device.gpu = true;
+    run_checks_of(&device, kinds);
+}
+
+#define PRODUCTS \
+    (1u << OP_matmul | 1u << OP_head_matmul | 1u << OP_expert_gate_up | 1u << OP_expert_down)
+
+/* With many vectors, in the arithmetic of a tier. */
+static void run_products(uint32_t arithmetic, const struct vk_options *asked,
+                         struct check_device device)
+{
+    struct vk_tuning tuning = vk_tuning_of_class(0, false);
+    tuning.matmul_arithmetic = arithmetic;
     device.fewest_tokens = OP_FEW_TOKENS + 1;
     device.no_patterns = true;
-    run_checks_of(&device, 1u << OP_matmul | 1u << OP_head_matmul | 1u << OP_expert_gate_up |
-                               1u << OP_expert_down);
+    run_on_lavapipe(asked, &tuning, device, PRODUCTS);
+}
+
+/* With one vector or few, by kernels for CPUs that play GPUs. */
+static void run_vectors(uint32_t arithmetic, const struct vk_options *asked,
+                        struct check_device device)
+{
+    struct vk_tuning tuning = vk_tuning_of_class(0, true);
+    tuning.matmul_arithmetic = tuning.matvec_arithmetic = arithmetic; /* lists for more have few */
+    device.most_tokens = OP_FEW_TOKENS;
+    run_on_lavapipe(asked, &tuning, device,
+                    PRODUCTS | 1u << OP_expert_down_sum | 1u << OP_matmul_router);
+}
+
+/* With many vectors, by the same. */
+static void run_eight_lanes(uint32_t arithmetic, struct check_device device)
+{
+    struct vk_tuning tuning = vk_tuning_of_class(0, true);
+    tuning.matmul_arithmetic = tuning.matvec_arithmetic = arithmetic; /* some read one vector */
+    device.fewest_tokens = OP_FEW_TOKENS + 1;
+    device.no_patterns = true;
+    device.one_case_in = EIGHT_LANES_ONE_CASE_IN; /* few already */
+    run_on_lavapipe(&(struct vk_options){0}, &tuning, device, PRODUCTS);
 }
 
 Test(ops, vulkan_lavapipe)
@@ -181,24 +229,74 @@ Test(ops, vulkan_gpu)
     run_on_vulkan(NULL, 1);
 }
 
+static const struct vk_options any_speed = {.tiers_forced = 1u << VK_TIER_integer_dot};
+
+Test(ops, products_vector_float32)
+{
+    run_vectors(1, &any_speed, (struct check_device){.one_case_in = VECTORS_ONE_CASE_IN});
+}
+
+Test(ops, products_vector_int8)
+{
+    run_vectors(4, &any_speed,
+                (struct check_device){
+                    .int8_activations = true,
+                    .types = ~(1ull << DTYPE_F16 | 1ull << DTYPE_F32 | 1ull << DTYPE_BF16),
+                    .one_case_in = VECTORS_ONE_CASE_IN});
+}
+
+Test(ops, products_eight_lanes_float32)
+{
+    run_eight_lanes(1, (struct check_device){0});
+}
+
+Test(ops, products_eight_lanes_int8)
+{
+    run_eight_lanes(4, (struct check_device){
+                           .int8_products = true,
+                           .types = ~(1ull << DTYPE_F16 | 1ull << DTYPE_F32 | 1ull << DTYPE_BF16)});
+}
+
 Test(ops, products_float16)
 {
-    run_products(2, (struct check_device){.float16_products = true,
-                                          .one_case_in = thinner(PRODUCTS_ONE_CASE_IN)});
+    run_products(2, &any_speed,
+                 (struct check_device){.float16_products = true,
+                                       .one_case_in = thinner(PRODUCTS_ONE_CASE_IN)});
 }
 
 Test(ops, products_integer_dot)
 {
-    run_products(4, (struct check_device){
-                        .int8_products = true,
-                        .types = ~(1ull << DTYPE_F16 | 1ull << DTYPE_F32 | 1ull << DTYPE_BF16),
-                        .one_case_in = thinner(PRODUCTS_ONE_CASE_IN)});
+    run_products(4, &any_speed,
+                 (struct check_device){
+                     .int8_products = true,
+                     .types = ~(1ull << DTYPE_F16 | 1ull << DTYPE_F32 | 1ull << DTYPE_BF16),
+                     .one_case_in = thinner(PRODUCTS_ONE_CASE_IN)});
 }
 
-/* All of it but the matrices themselves. Of two types, so that there is nothing to thin out. */
+/* All of it but the matrices themselves, of the shapes that vendors have. Of two types, so that
+ * there is nothing to thin out. */
 Test(ops, products_emulated_matrices)
 {
-    run_products(8, (struct check_device){.float16_products = true,
-                                          .types = 1ull << DTYPE_Q8_0 | 1ull << DTYPE_Q4_K,
-                                          .one_case_in = 6});
+    static const struct vk_matrix_shape shapes[] = {{16, 16, 16}, {8, 16, 16}, {16, 8, 8}};
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        run_products(8,
+                     &(struct vk_options){.tiers_forced = 1u << VK_TIER_cooperative_matrix,
+                                          .matrix = &shapes[i]},
+                     (struct check_device){.float16_products = true,
+                                           .types = 1ull << DTYPE_Q8_0 | 1ull << DTYPE_Q4_K,
+                                           .one_case_in = 18});
+    }
+}
+
+/* And the matrices: on a lavapipe that has them (Mesa 26). */
+Test(ops, products_matrices)
+{
+    struct vk_device_info devices[VK_MAX_DEVICES];
+    if (!devices[find_lavapipe(devices)].cooperative_matrix) {
+        cr_skip("this lavapipe has no cooperative matrices");
+    }
+    run_products(8, &(struct vk_options){0},
+                 (struct check_device){.float16_products = true,
+                                       .types = ~(1ull << DTYPE_F32 | 1ull << DTYPE_BF16),
+                                       .one_case_in = thinner(PRODUCTS_ONE_CASE_IN)});
 }

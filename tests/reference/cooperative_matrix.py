@@ -14,6 +14,7 @@ kernel 60 bytes of name, a 32-bit number of bytes, and so many of SPIR-V.
 import glob
 import hashlib
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -29,13 +30,24 @@ def skip(why):
 
 
 def sources_hash(shaders):
-    """Of everything that the kernels may include."""
-    files = [kernel + ".comp" for kernel in KERNELS] + ["op_args.h", "pack_args.h"]
-    for folder in "lib", "quants":
-        files += sorted(os.path.relpath(path, shaders)
-                        for path in glob.glob(os.path.join(shaders, folder, "*.glsl")))
-    digest = hashlib.sha256()
-    for name in files:
+    """Of the kernels and everything that they include; weight_readers.glsl, which a build makes,
+    includes every file of quants/."""
+    files, digest = [], hashlib.sha256()
+    todo = [kernel + ".comp" for kernel in KERNELS]
+    while todo:
+        name = todo.pop()
+        if name in files:
+            continue
+        files.append(name)
+        with open(os.path.join(shaders, name)) as file:
+            for included in re.findall(r'^#include "(.*)"', file.read(), re.MULTILINE):
+                if included == "weight_readers.glsl":
+                    todo += [os.path.relpath(path, shaders)
+                             for path in glob.glob(os.path.join(shaders, "quants", "*.glsl"))]
+                    continue
+                beside = os.path.normpath(os.path.join(os.path.dirname(name), included))
+                todo.append(beside if os.path.exists(os.path.join(shaders, beside)) else included)
+    for name in sorted(files):
         with open(os.path.join(shaders, name), "rb") as file:
             digest.update(name.encode() + b"\0" + file.read() + b"\0")
     return digest.hexdigest().encode()

@@ -315,11 +315,13 @@ def gguf_parts(raw):
 
 
 def caches():
-    """As engine/base/cache_file.h has them: sizes of kernels (vk_tuning.h), and any bytes."""
+    """As engine/base/cache_file.h has them: sizes of kernels (vk_tuning.h), more than there are, a verdict and
+    whether importing pays (vk_kept.h), and any bytes."""
     key = b"fuzz, one device\0"
     xxh3 = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
     xxh3.restype, xxh3.argtypes = ctypes.c_uint64, (ctypes.c_char_p, ctypes.c_size_t)
-    for name, data in (("tuning", struct.pack("<6I", 32, 8, 1, 32, 32, 64)), ("bytes", bytes(range(1, 90)))):
+    for name, data in (("tuning", struct.pack("<16I", 32, 8, 1, 32, 32, 64, *[1] * 10)),
+                       ("verdict", struct.pack("<3I", 5, 1, 77)), ("import", b"\1"), ("bytes", bytes(range(1, 90)))):
         checksum = xxh3(key + data, len(key + data))
         head = b"MOXCACHE" + struct.pack("<IIQQ", 1, len(key), len(data), checksum)
         (SEEDS / "cache" / f"{name}.cache").write_bytes(head + key + data)

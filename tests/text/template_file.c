@@ -23,3 +23,21 @@ char *template_file_read(const char *name)
     json_decref(config);
     return copy;
 }
+
+const struct tm template_file_time = {.tm_year = 126,
+                                      .tm_mon = 0,
+                                      .tm_mday = 15,
+                                      .tm_hour = 12,
+                                      .tm_min = 34,
+                                      .tm_sec = 56,
+                                      .tm_wday = 4,
+                                      .tm_yday = 14};
+
+uint64_t template_file_hash(const char *data, size_t bytes)
+{
+    uint64_t hash = UINT64_C(0xCBF29CE484222325);
+    for (size_t i = 0; i < bytes; i++) {
+        hash = (hash ^ (unsigned char)data[i]) * UINT64_C(0x100000001B3);
+    }
+    return hash;
+}

@@ -14,16 +14,6 @@
 #include "tests/check.h"
 #include "tests/text/template_file.h"
 
-/* 15 January 2026, 12:34:56, as in the generator */
-static const struct tm fixed_time = {.tm_year = 126,
-                                     .tm_mon = 0,
-                                     .tm_mday = 15,
-                                     .tm_hour = 12,
-                                     .tm_min = 34,
-                                     .tm_sec = 56,
-                                     .tm_wday = 4,
-                                     .tm_yday = 14};
-
 /* ---- against transformers ----------------------------------------------------------------- */
 
 static char *dump(const json_t *value)
@@ -50,15 +40,6 @@ static json_t *variables_of(const json_t *conversation, bool prompt, struct erro
     return variables;
 }
 
-static uint64_t fnv1a(const char *data, size_t bytes)
-{
-    uint64_t hash = UINT64_C(0xCBF29CE484222325);
-    for (size_t i = 0; i < bytes; i++) {
-        hash = (hash ^ (unsigned char)data[i]) * UINT64_C(0x100000001B3);
-    }
-    return hash;
-}
-
 /* `wanted` is a hash, or "!" and what raise_exception said, or "!" alone for other failures. */
 static void check_one(const struct chat_template *template, const json_t *conversation, bool prompt,
                       const char *wanted, const char *where)
@@ -68,7 +49,8 @@ static void check_one(const struct chat_template *template, const json_t *conver
     size_t bytes = 0;
     json_t *variables = variables_of(conversation, prompt, &err);
     cr_assert(variables, "%s: %s", where, err.text);
-    bool ok = chat_template_render_at(template, variables, &fixed_time, &text, &bytes, &err);
+    bool ok =
+        chat_template_render_at(template, variables, &template_file_time, &text, &bytes, &err);
     json_decref(variables);
     if (wanted[0] == '!') {
         cr_expect(!ok, "%s should fail, not give %s", where, text);
@@ -77,7 +59,7 @@ static void check_one(const struct chat_template *template, const json_t *conver
     } else if (!ok) {
         cr_expect(false, "%s: %s", where, err.text);
     } else {
-        snprintf(own, sizeof(own), "%016" PRIx64, fnv1a(text, bytes));
+        snprintf(own, sizeof(own), "%016" PRIx64, template_file_hash(text, bytes));
         cr_expect_str_eq(own, wanted, "%s differs: %s", where, text);
     }
     free(text);

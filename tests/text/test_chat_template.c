@@ -11,16 +11,7 @@
 
 #include "engine/text/chat_template_internal.h"
 #include "tests/check.h"
-
-/* 15 January 2026, 12:34:56, as in the generator */
-static const struct tm fixed_time = {.tm_year = 126,
-                                     .tm_mon = 0,
-                                     .tm_mday = 15,
-                                     .tm_hour = 12,
-                                     .tm_min = 34,
-                                     .tm_sec = 56,
-                                     .tm_wday = 4,
-                                     .tm_yday = 14};
+#include "tests/text/template_file.h"
 
 static bool render(const char *source, size_t source_bytes, const json_t *variables, char **text,
                    size_t *bytes, struct error *err)
@@ -30,7 +21,7 @@ static bool render(const char *source, size_t source_bytes, const json_t *variab
     if (!template) {
         return false;
     }
-    bool ok = chat_template_render_at(template, variables, &fixed_time, text, bytes, err);
+    bool ok = chat_template_render_at(template, variables, &template_file_time, text, bytes, err);
     chat_template_destroy(&template);
     cr_assert_null(template);
     return ok;

@@ -13,15 +13,6 @@
 #include "tests/check.h"
 #include "tests/text/template_file.h"
 
-static const struct tm fixed_time = {.tm_year = 126,
-                                     .tm_mon = 0,
-                                     .tm_mday = 15,
-                                     .tm_hour = 12,
-                                     .tm_min = 34,
-                                     .tm_sec = 56,
-                                     .tm_wday = 4,
-                                     .tm_yday = 14};
-
 static json_t *load_expected(void)
 {
     json_t *file = json_load_file(check_source_path("tests/text/chat_template_real.json"), 0, NULL);
@@ -30,15 +21,6 @@ static json_t *load_expected(void)
 }
 
 /* ---- against Jinja ------------------------------------------------------------------------ */
-
-static uint64_t fnv1a(const char *data, size_t bytes)
-{
-    uint64_t hash = UINT64_C(0xCBF29CE484222325);
-    for (size_t i = 0; i < bytes; i++) {
-        hash = (hash ^ (unsigned char)data[i]) * UINT64_C(0x100000001B3);
-    }
-    return hash;
-}
 
 static void check_result(const char *where, const json_t *expected, bool ok, const char *text,
                          size_t bytes, const struct error *err)
@@ -60,7 +42,7 @@ static void check_result(const char *where, const json_t *expected, bool ok, con
         cr_expect(strcmp(text, wanted) == 0, "%s gives\n%s\nnot\n%s", where, text, wanted);
     } else if (ok) {
         char own[20];
-        snprintf(own, sizeof(own), "%016" PRIx64, fnv1a(text, bytes));
+        snprintf(own, sizeof(own), "%016" PRIx64, template_file_hash(text, bytes));
         cr_expect(hash && strcmp(hash, own) == 0, "%s differs: %s", where, text);
         cr_expect_eq(bytes, (size_t)json_integer_value(json_object_get(expected, "bytes")));
     }
@@ -80,8 +62,8 @@ static void check_template(const char *name, const char *source, json_t *results
         size_t bytes = 0;
         snprintf(where, sizeof(where), "%s, %s", name, key);
         const json_t *variables = json_object_get(conversations, key);
-        bool ok = template &&
-                  chat_template_render_at(template, variables, &fixed_time, &text, &bytes, &err);
+        bool ok = template && chat_template_render_at(template, variables, &template_file_time,
+                                                      &text, &bytes, &err);
         check_result(where, expected, ok, text, bytes, &err);
         free(text);
     }
@@ -247,8 +229,8 @@ static void check_golden(size_t i, const char *source)
     char *text = NULL;
     size_t bytes;
     struct chat_template *template = chat_template_create(source, strlen(source), &err);
-    bool ok =
-        template && chat_template_render_at(template, variables, &fixed_time, &text, &bytes, &err);
+    bool ok = template && chat_template_render_at(template, variables, &template_file_time, &text,
+                                                  &bytes, &err);
     cr_expect(ok, "%s: %s", golden[i].name, err.text);
     cr_expect(!ok || strcmp(text, golden[i].text) == 0, "%s gives\n%s\nnot\n%s", golden[i].name,
               text, golden[i].text);
@@ -286,8 +268,8 @@ static void try_source(const char *source, size_t bytes, const json_t *variables
     struct chat_template *template = chat_template_create(copy, bytes, &err);
     free(copy);
     cr_assert(template || err.text[0]);
-    if (template &&
-        chat_template_render_at(template, variables, &fixed_time, &text, &text_bytes, &err)) {
+    if (template && chat_template_render_at(template, variables, &template_file_time, &text,
+                                            &text_bytes, &err)) {
         cr_assert_eq(text[text_bytes], 0);
         free(text);
     }

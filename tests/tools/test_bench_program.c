@@ -88,13 +88,16 @@ Test(bench_program, json_lines)
 
 Test(bench_program, combinations_and_peaks)
 {
-    json_t *rows = run_lines("-p 8,0 -n 2,3 -d 0,16 --batch 1,2 -r 1 --kv-type f32");
-    static const char *const tests[] = {"pp8",     "tg2",     "tg2b2",     "tg3",     "tg3b2",
-                                        "pp8@d16", "tg2@d16", "tg2b2@d16", "tg3@d16", "tg3b2@d16"};
-    cr_assert_eq(json_array_size(rows), 10);
-    for (size_t i = 0; i < 10; i++) {
+    json_t *rows = run_lines("-p 8,0 -n 2,3 -d 0,16 --batch 1,2 --sample -r 2 --kv-type f32");
+    static const char *const tests[] = {"pp8",      "tg2",     "tg2b2",     "gen2",    "tg3",
+                                        "tg3b2",    "gen3",    "pp8@d16",   "tg2@d16", "tg2b2@d16",
+                                        "gen2@d16", "tg3@d16", "tg3b2@d16", "gen3@d16"};
+    cr_assert_eq(json_array_size(rows), 14);
+    for (size_t i = 0; i < 14; i++) {
         const json_t *row = json_array_get(rows, i);
+        bool chosen = strncmp(tests[i], "gen", 3) == 0;
         cr_expect_str_eq(text(row, "test"), tests[i]);
+        cr_expect_str_eq(text(row, "tokens"), chosen ? "generated" : "text");
         cr_expect_str_eq(text(row, "type_k"), "f32");
         cr_expect_gt(number(row, "predicted_ts"), 0);
         cr_expect_gt(number(row, "share_of_peak"), 0);
@@ -237,6 +240,12 @@ Test(bench_program, what_cannot_be_run)
         cr_expect_eq(run->status, 1, "%s: exit %d", cases[i][0], run->status);
         cr_expect_str_empty(run->out);
         cr_expect_not_null(strstr(run->err, cases[i][1]), "%s", run->err);
+    }
+    /* An unknown device is told once, also where it is to be measured. */
+    for (int peaks = 0; peaks < 2; peaks++) {
+        const char *err = run_moxie(NULL, "bench --device abacus%s", peaks ? " --peaks" : "")->err;
+        const char *told = strstr(err, "abacus");
+        cr_expect(told && !strstr(told + 1, "abacus"), "%s", err);
     }
     /* One that fails does not keep the next from running. */
     const struct program_run *run = run_moxie(NULL, BENCH "--no-peaks -p 4 -n 0 -r 1 /nowhere '%s'",

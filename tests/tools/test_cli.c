@@ -242,8 +242,9 @@ Test(cli, print_ops_lists_the_token)
 {
     const struct program_run *run = run_moxie(NULL, "complete --print-ops --device cpu");
     cr_assert_eq(run->status, 0);
-    static const char *const ops[] = {"embed",  "matmul",         "attention_prepare", "attention",
-                                      "router", "expert_gate_up", "expert_down_sum",   "argmax"};
+    static const char *const ops[] = {"embed",           "matmul",        "attention_prepare",
+                                      "attention",       "matmul_router", "expert_gate_up",
+                                      "expert_down_sum", "argmax"};
     for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
         cr_expect_not_null(strstr(run->out, ops[i]), "%s", ops[i]);
     }

@@ -9,9 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/model/conversion.h"
 #include "tests/check.h"
-#include "tests/tools/tiny_checkpoint.h"
+#include "tests/tools/tiny_conversion.h"
 
 static const char *output_path(void)
 {
@@ -22,16 +21,7 @@ static bool convert_to(const char *folder, const char *path, const char *type,
                        const struct conversion_work *work, struct error *err)
 {
     struct conversion_rules rules = {.mix = type_mix_find(type)};
-    struct conversion_options options = {.compress = COMPRESS_NONE};
-    struct conversion_plan plan;
-    struct source *source = source_open(folder, err);
-    bool ok = source && conversion_plan_make(&plan, source, &rules, work, err);
-    if (ok) {
-        ok = conversion_run(&plan, path, &options, work, NULL, err);
-        conversion_plan_free(&plan);
-    }
-    source_close(&source);
-    return ok;
+    return tiny_conversion_between(folder, path, &rules, COMPRESS_NONE, work, err);
 }
 
 static bool convert(const char *folder, const char *type, const struct conversion_work *work,

@@ -5,31 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/model/conversion.h"
 #include "engine/model/model.h"
 #include "engine/model/virtual_model.h"
 #include "format/quant.h"
 #include "tests/check.h"
-#include "tests/tools/tiny_checkpoint.h"
+#include "tests/tools/tiny_conversion.h"
 
 static const char *path_of(const char *name)
 {
     return check_path(check_temp_dir(), name);
-}
-
-static bool try_convert(const char *from, const char *to, const struct conversion_rules *rules,
-                        enum compress compress, struct error *err)
-{
-    struct conversion_options options = {.compress = compress};
-    struct conversion_plan plan;
-    struct source *source = source_open(from, err);
-    bool ok = source && conversion_plan_make(&plan, source, rules, NULL, err);
-    if (ok) {
-        ok = conversion_run(&plan, to, &options, NULL, NULL, err);
-        conversion_plan_free(&plan);
-    }
-    source_close(&source);
-    return ok;
 }
 
 /* mix NULL: what the source has. */
@@ -37,7 +21,7 @@ static void convert(const char *from, const char *to, const char *mix, enum comp
 {
     struct error err = {""};
     struct conversion_rules rules = {.mix = mix ? type_mix_find(mix) : NULL, .keep = !mix};
-    cr_assert(try_convert(from, to, &rules, compress, &err), "%s", err.text);
+    cr_assert(tiny_conversion_between(from, to, &rules, compress, NULL, &err), "%s", err.text);
 }
 
 static void open_file(struct model_file *file, const char *path)
@@ -118,8 +102,8 @@ Test(convert_sources, kept_types_keep_their_bits)
         convert(path_of("first.moxie"), path_of("second.moxie"), NULL, COMPRESS_ZSTD);
         /* The default keeps what is quantised. */
         struct conversion_rules rules = {0};
-        cr_assert(try_convert(path_of("second.moxie"), path_of("third.moxie"), &rules,
-                              COMPRESS_NONE, &err),
+        cr_assert(tiny_conversion_between(path_of("second.moxie"), path_of("third.moxie"), &rules,
+                                          COMPRESS_NONE, NULL, &err),
                   "%s", err.text);
         open_file(&first, path_of("first.moxie"));
         open_file(&second, path_of("second.moxie"));
@@ -140,8 +124,8 @@ Test(convert_sources, a_file_cannot_become_itself)
     struct error err = {""};
     struct conversion_rules rules = {0};
     convert(tiny_checkpoint_write(&tiny, "self"), path_of("self.moxie"), "q8_0", COMPRESS_NONE);
-    cr_expect_not(
-        try_convert(path_of("self.moxie"), path_of("self.moxie"), &rules, COMPRESS_NONE, &err));
+    cr_expect_not(tiny_conversion_between(path_of("self.moxie"), path_of("self.moxie"), &rules,
+                                          COMPRESS_NONE, NULL, &err));
     cr_expect(strstr(err.text, "is part of the source"), "%s", err.text);
 }
 
@@ -302,7 +286,9 @@ Test(convert_sources, patterns_and_types_of_single_experts)
     struct error err = {""};
     struct model_file file;
     struct tensor_record record;
-    cr_assert(try_convert(folder, path_of("p.moxie"), &rules, COMPRESS_NONE, &err), "%s", err.text);
+    cr_assert(
+        tiny_conversion_between(folder, path_of("p.moxie"), &rules, COMPRESS_NONE, NULL, &err),
+        "%s", err.text);
     open_file(&file, path_of("p.moxie"));
     cr_expect_eq(type_of(&file, ROLE_OUTPUT, MODEL_FILE_NO_LAYER), DTYPE_BF16);
     cr_expect_eq(type_of(&file, ROLE_OUTPUT_NORM, MODEL_FILE_NO_LAYER), DTYPE_F32, "never");
@@ -318,7 +304,9 @@ Test(convert_sources, patterns_and_types_of_single_experts)
 
     rules.expert_types = expert_types;
     rules.n_patterns = 0;
-    cr_assert(try_convert(folder, path_of("p.moxie"), &rules, COMPRESS_NONE, &err), "%s", err.text);
+    cr_assert(
+        tiny_conversion_between(folder, path_of("p.moxie"), &rules, COMPRESS_NONE, NULL, &err),
+        "%s", err.text);
     open_file(&file, path_of("p.moxie"));
     expert_of(&file, 1, 2, &record);
     cr_expect(record.type == DTYPE_Q6_K && record.down_type == DTYPE_Q3_K);
@@ -329,7 +317,8 @@ Test(convert_sources, patterns_and_types_of_single_experts)
     const struct conversion_pattern nothing = {"layer.1.experts.*", DTYPE_Q8_0};
     rules.patterns = &nothing;
     rules.n_patterns = 1;
-    cr_expect_not(try_convert(folder, path_of("p.moxie"), &rules, COMPRESS_NONE, &err));
+    cr_expect_not(
+        tiny_conversion_between(folder, path_of("p.moxie"), &rules, COMPRESS_NONE, NULL, &err));
     cr_expect(strstr(err.text, "\"layer.1.experts.*\""), "%s", err.text);
 }
 
@@ -353,8 +342,9 @@ Test(convert_sources, importance_reaches_its_matrix)
     struct error err = {""};
     struct model_file plain, weighted;
     convert(folder, path_of("plain.moxie"), "q4_k", COMPRESS_NONE);
-    cr_assert(try_convert(folder, path_of("weighted.moxie"), &rules, COMPRESS_NONE, &err), "%s",
-              err.text);
+    cr_assert(tiny_conversion_between(folder, path_of("weighted.moxie"), &rules, COMPRESS_NONE,
+                                      NULL, &err),
+              "%s", err.text);
     open_file(&plain, path_of("plain.moxie"));
     open_file(&weighted, path_of("weighted.moxie"));
     for (uint32_t expert = 0; expert < 4; expert++) {

@@ -12,6 +12,7 @@
 
 static struct vk_functions real;
 static size_t handed_over; /* bytes, to the last pipeline cache that was made */
+static size_t handed_out;  /* bytes, by the driver when it was last asked */
 static bool refuse_data;
 
 static VkResult VKAPI_PTR note_cache(VkDevice device, const VkPipelineCacheCreateInfo *info,
@@ -24,11 +25,20 @@ static VkResult VKAPI_PTR note_cache(VkDevice device, const VkPipelineCacheCreat
     return real.CreatePipelineCache(device, info, callbacks, cache);
 }
 
+static VkResult VKAPI_PTR note_data(VkDevice device, VkPipelineCache cache, size_t *bytes,
+                                    void *data)
+{
+    VkResult result = real.GetPipelineCacheData(device, cache, bytes, data);
+    handed_out = *bytes;
+    return result;
+}
+
 static void replace(struct vk_functions *vk)
 {
     if (vk->CreatePipelineCache && vk->CreatePipelineCache != note_cache) {
         real = *vk;
         vk->CreatePipelineCache = note_cache;
+        vk->GetPipelineCacheData = note_data;
     }
 }
 
@@ -47,7 +57,7 @@ static void start(uint32_t n_sizes)
     struct vk_plan plans[4];
     VkPipeline pipelines[4];
     for (uint32_t i = 0; i < n_sizes; i++) {
-        plans[i] = (struct vk_plan){.shader = "rope",
+        plans[i] = (struct vk_plan){.shader = "rms_norm",
                                     .groups = {1, 1, 1},
                                     .n_constants = 1,
                                     .constants = {UINT32_C(16) << i}};
@@ -62,6 +72,14 @@ static void start(uint32_t n_sizes)
         cr_expect_neq(pipelines[i], VK_NULL_HANDLE);
     }
     backend->functions->destroy(backend);
+}
+
+/* Lavapipe of Mesa 26 hands out 20 bytes, less than Vulkan's own header. */
+static void need_data(void)
+{
+    if (handed_out < sizeof(VkPipelineCacheHeaderVersionOne)) {
+        cr_skip("the driver's caches hold nothing");
+    }
 }
 
 /* The one file whose name begins like that. */
@@ -96,6 +114,7 @@ Test(vk_cache, pipelines_are_kept)
     char path[8192];
     start(1);
     cr_expect_eq(handed_over, 0, "there was nothing");
+    need_data();
     cr_assert(find_file("pipelines-", path, sizeof(path)));
     start(4);
     cr_expect_gt(handed_over, 0);
@@ -131,6 +150,7 @@ Test(vk_cache, damaged_files_are_not_handed_over)
     size_t bytes;
     struct check_random random = {3};
     start(2);
+    need_data();
     cr_assert(find_file("pipelines-", path, sizeof(path)));
     char *content = check_read_file(path, &bytes);
     for (int i = 0; i < 24; i++) {

@@ -352,6 +352,19 @@ static void VKAPI_PTR fake_memory(VkPhysicalDevice device, VkPhysicalDeviceMemor
     }
 }
 
+/* Heaps that are made up have no budget that the driver knows of. */
+static VkResult VKAPI_PTR extensions_without_budget(VkPhysicalDevice device, const char *layer,
+                                                    uint32_t *n, VkExtensionProperties *list)
+{
+    VkResult result = real.EnumerateDeviceExtensionProperties(device, layer, n, list);
+    for (uint32_t i = 0; list && i < *n; i++) {
+        if (strcmp(list[i].extensionName, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME) == 0) {
+            list[i].extensionName[0] = 0;
+        }
+    }
+    return result;
+}
+
 static void replace_physical(struct vk_functions *vk)
 {
     if (vk->CreateDevice && vk->GetPhysicalDeviceProperties != fake_properties) {
@@ -359,6 +372,7 @@ static void replace_physical(struct vk_functions *vk)
         vk->GetPhysicalDeviceProperties = fake_properties;
         vk->GetPhysicalDeviceFeatures2 = fake_features;
         vk->GetPhysicalDeviceMemoryProperties = fake_memory;
+        vk->EnumerateDeviceExtensionProperties = extensions_without_budget;
     }
 }
 
@@ -474,6 +488,7 @@ static void replace_with_discrete(struct vk_functions *vk)
         real = *vk;
         vk->GetPhysicalDeviceProperties = discrete_properties;
         vk->GetPhysicalDeviceMemoryProperties = discrete_memory;
+        vk->EnumerateDeviceExtensionProperties = extensions_without_budget;
     }
     if (vk->AllocateMemory && vk->AllocateMemory != discrete_allocate) {
         real.AllocateMemory = vk->AllocateMemory;

@@ -75,12 +75,41 @@ Test(vk_pack, formats_are_not_shared)
     for (uint32_t i = 0; i < N_OPS; i++) {
         product(i, 0, 1, i % 2 ? VK_PACK_INT8 : VK_PACK_FLOAT16);
     }
-    ops[5].args.matmul.cols = COLS / 2;
+    ops[5].args.matmul.cols = COLS - 32;
     cr_assert(vk_packs_init(&packs, &list, plans, begins, &err), "%s", err.text);
     cr_expect_eq(packs.n, 3);
     cr_expect_eq(packs.n_places, 3, "all are read in one step");
     for (uint32_t i = 0; i < packs.n; i++) {
         cr_expect_eq(packs.packs[i].op, 0, "they are made before the step");
     }
+    vk_packs_free(&packs);
+}
+
+Test(vk_pack, norms_are_not_shared)
+{
+    const bool begins[N_OPS] = {false};
+    struct vk_packs packs;
+    struct error err;
+    for (uint32_t i = 0; i < N_OPS; i++) {
+        product(i, 0, 1, VK_PACK_INT8);
+        ops[i].args.matmul.norm = i % 2 ? 0x900000 : 0;
+        ops[i].args.matmul.epsilon = i == 5 ? 1e-5f : 1e-6f;
+    }
+    ops[4].args.matmul.one_row = 1; /* reads the first vector of a pack of all */
+    cr_assert(vk_packs_init(&packs, &list, plans, begins, &err), "%s", err.text);
+    const uint32_t expected[N_OPS] = {0, 1, 0, 1, 0, 2};
+    cr_expect_eq(packs.n, 3);
+    for (uint32_t i = 0; i < N_OPS; i++) {
+        cr_expect_eq(packs.of_op[i], expected[i], "op %u", i);
+    }
+    cr_expect_eq(packs.packs[0].args.norm, 0);
+    cr_expect_eq(packs.packs[1].args.norm, 0x900000);
+    cr_expect_float_eq(packs.packs[2].args.epsilon, 1e-5f, 0);
+    vk_packs_free(&packs);
+    ops[0].args.matmul.one_row = 1; /* one vector is not enough for the others */
+    cr_assert(vk_packs_init(&packs, &list, plans, begins, &err), "%s", err.text);
+    cr_expect_eq(packs.n, 4);
+    cr_expect_eq(packs.packs[0].groups[1], 1);
+    cr_expect_eq(packs.packs[packs.of_op[2]].groups[1], TOKENS);
     vk_packs_free(&packs);
 }

@@ -21,7 +21,9 @@
 #define CAPABILITY_DOT_PRODUCT_INPUT_4X8_BIT_PACKED 6018
 #define CAPABILITY_DOT_PRODUCT 6019
 #define CAPABILITY_FLOAT16 9
+#define CAPABILITY_INT64 11
 #define CAPABILITY_GROUP_NON_UNIFORM 61
+#define CAPABILITY_GROUP_NON_UNIFORM_SHUFFLE 65
 /* SPV_KHR_cooperative_matrix, and what its matrices are loaded by. */
 #define CAPABILITY_COOPERATIVE_MATRIX 6022
 #define CAPABILITY_VULKAN_MEMORY_MODEL 5345
@@ -33,7 +35,10 @@ static const struct {
     {CAPABILITY_SHADER, 0},
     {CAPABILITY_PHYSICAL_STORAGE_BUFFER_ADDRESSES, 0},
     {CAPABILITY_FLOAT16, 1u << VK_TIER_float16 | 1u << VK_TIER_cooperative_matrix},
-    {CAPABILITY_GROUP_NON_UNIFORM, 1u << VK_TIER_cooperative_matrix},
+    {CAPABILITY_INT64, 1u << VK_TIER_int64},
+    {CAPABILITY_GROUP_NON_UNIFORM,
+     1u << VK_TIER_cooperative_matrix | 1u << VK_TIER_subgroup_arithmetic},
+    {CAPABILITY_GROUP_NON_UNIFORM_SHUFFLE, 1u << VK_TIER_subgroup_arithmetic},
     {CAPABILITY_COOPERATIVE_MATRIX, 1u << VK_TIER_cooperative_matrix},
     {CAPABILITY_VULKAN_MEMORY_MODEL, 1u << VK_TIER_cooperative_matrix},
     {CAPABILITY_DOT_PRODUCT_INPUT_4X8_BIT_PACKED, 1u << VK_TIER_integer_dot},

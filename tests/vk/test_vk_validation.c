@@ -119,13 +119,6 @@ static struct tensor *add_attention(struct layer *layer, const struct tensor *st
     op = add(layer, OP_matmul, DTYPE_F32, TENSORS(step, q_weight, normed, NULL, NULL, NULL, q));
     op->args.matmul.rows = dim;
     op->args.matmul.cols = HIDDEN;
-    op = add(layer, OP_rope, DTYPE_F32, TENSORS(step, q, frequencies, rotated));
-    op->args.rope.heads = HEADS;
-    op->args.rope.head_dim = op->args.rope.n_rotated = HEAD_DIM;
-    op->args.rope.scale = 1;
-    op = add(layer, OP_kv_store, cache, TENSORS(step, k, k, k_cache, v_cache));
-    op->args.kv_store.k_dim = op->args.kv_store.v_dim = kv_dim;
-    op->args.kv_store.capacity = CAPACITY;
     op = add(layer, OP_attention_prepare, cache,
              TENSORS(step, q, k, k, NULL, NULL, frequencies, rotated, k_cache, v_cache));
     op->args.attention_prepare.heads = HEADS;
@@ -164,17 +157,24 @@ static struct tensor *add_latent(struct layer *layer, const struct tensor *step,
     struct tensor *ropes = make(layer, "ropes", cache, CAPACITY, HEAD_DIM, BUFFER_ACTIVATIONS);
     struct tensor *sums = make(layer, "sums", DTYPE_F32, 1, HEADS * RANK, BUFFER_ACTIVATIONS);
     struct tensor *counts = make(layer, "counts", DTYPE_F32, 1, 1, BUFFER_ACTIVATIONS);
+    struct tensor *norm = make(layer, "latent norm", DTYPE_F32, 1, RANK, BUFFER_WEIGHTS);
+    struct tensor *frequencies =
+        make(layer, "rotary frequencies", DTYPE_F32, 1, HEAD_DIM / 2, BUFFER_WEIGHTS);
+    struct tensor *rotated = make_activation(layer, "rotated rope", HEADS * HEAD_DIM);
     struct tensor *absorbed = make_activation(layer, "absorbed q", HEADS * RANK);
     struct tensor *latent = make_activation(layer, "latent sums", HEADS * RANK);
     struct tensor *y = make_activation(layer, "latent attention", HEADS * HEAD_DIM);
     add_head_matmul(layer, step, TENSORS(x, absorbed), RANK, HEAD_DIM);
-    struct op *op = add(layer, OP_kv_store, cache, TENSORS(step, x, x, latents, ropes));
-    op->args.kv_store.k_dim = RANK;
-    op->args.kv_store.v_dim = HEAD_DIM;
-    op->args.kv_store.capacity = CAPACITY;
+    struct op *op = add(layer, OP_attention_latent_prepare, cache,
+                        TENSORS(step, x, x, x, norm, frequencies, rotated, latents, ropes));
+    op->args.attention_latent_prepare.heads = HEADS;
+    op->args.attention_latent_prepare.rank = RANK;
+    op->args.attention_latent_prepare.rope_dim = HEAD_DIM;
+    op->args.attention_latent_prepare.capacity = CAPACITY;
+    op->args.attention_latent_prepare.scale = 1;
     struct tensor *parts = make_parts(layer, RANK);
     op = add(layer, OP_attention_latent, cache,
-             TENSORS(step, absorbed, x, latents, ropes, parts, latent));
+             TENSORS(step, absorbed, rotated, latents, ropes, parts, latent));
     op->args.attention_latent.heads = HEADS;
     op->args.attention_latent.rank = RANK;
     op->args.attention_latent.rope_dim = HEAD_DIM;
@@ -242,9 +242,18 @@ static struct tensor *add_experts(struct layer *layer, const struct tensor *step
     op->args.matmul.cols = HIDDEN;
     op->args.matmul.epsilon = 1e-6f;
     op = add(layer, OP_router, DTYPE_F32, TENSORS(step, logits, NULL, ids, weights));
-    op->args.router.n_experts = EXPERTS;
-    op->args.router.top_k = TOP_K;
-    op->args.router.scale = 1;
+    op->args.router.rule.n_experts = EXPERTS;
+    op->args.router.rule.top_k = TOP_K;
+    op->args.router.rule.scale = 1;
+    if (!many) {
+        struct tensor *arrived = make(layer, "arrived", DTYPE_U32, 1, 1, BUFFER_ACTIVATIONS);
+        op = add(layer, OP_matmul_router, DTYPE_F32,
+                 TENSORS(step, router, x, norm, NULL, NULL, logits, arrived, ids, weights));
+        op->args.matmul_router.cols = HIDDEN;
+        op->args.matmul_router.epsilon = 1e-6f;
+        op->args.matmul_router.rule =
+            (struct router_rule){.n_experts = EXPERTS, .top_k = TOP_K, .scale = 1};
+    }
     op = add(layer, OP_expert_group, DTYPE_F32, TENSORS(step, ids, offsets, pairs, tiles));
     op->args.expert_group.n_experts = EXPERTS;
     op->args.expert_group.top_k = TOP_K;
@@ -319,7 +328,7 @@ static void expect_every_op(const struct op_list *list)
         seen[list->ops[i].kind] = true;
     }
     for (int kind = 0; kind < OP_COUNT; kind++) {
-        bool of_one_token = kind == OP_expert_down_sum;
+        bool of_one_token = kind == OP_expert_down_sum || kind == OP_matmul_router;
         cr_expect(seen[kind] || (of_one_token && list->max_tokens > 1), "%s is not in the list",
                   op_name(kind));
     }
@@ -376,7 +385,7 @@ Test(vk_validation, every_op_is_silent)
 }
 
 struct plans {
-    struct vk_plan list[512];
+    struct vk_plan list[1024];
     uint32_t n;
 };
 

@@ -1,12 +1,14 @@
 /* Dot products of the types with blocks of 32 (q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, mxfp4) with
- * AVX2.
+ * vectors of 256 bits (cpu_dot_int8_avx2.h).
  *
  * y = scale * code + minimum, where types without a minimum have a constant multiple of the scale.
  * A type of nibbles is two functions: sums_<type>, partial sums of code * activation of blocks b
  * and b + 1 (of b alone if not `both`), b even; and factors_<type> of 8 blocks from b on, of which
  * n >= 1 are there. Rows of planes are padded with zeros to 16 bytes.
  */
-#include "engine/cpu/cpu_dot_avx2.h"
+#pragma once
+
+#include "engine/cpu/cpu_dot_int8_avx2.h"
 
 struct factors {
     __m256 scales, minima;
@@ -93,7 +95,7 @@ static inline __m256i sums_iq4_nl(const uint8_t *const planes[], const int8_t *h
 
 static inline struct factors factors_iq4_nl(const uint8_t *const planes[], uint64_t b, uint64_t n)
 {
-    return with_offset(load_f16(planes[1] + 2 * b), 0);
+    return with_offset(load_f16(planes[1] + 2 * b), SIGNED_OFFSET);
 }
 
 static inline __m256i sums_mxfp4(const uint8_t *const planes[], const int8_t *halves, uint64_t b,
@@ -120,10 +122,8 @@ static inline struct factors factors_mxfp4(const uint8_t *const planes[], uint64
 }
 
 #define NIBBLE_DOT(type, sums_type) \
-    float cpu_dot_##type##_avx2(const uint8_t *const planes[], const void *prepared, \
-                                uint64_t cols) \
+    static __m256 row_##type(const uint8_t *const planes[], struct int8_row x, uint64_t cols) \
     { \
-        struct int8_row x = int8_row_of(prepared, cols); \
         __m256 sums[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()}; \
         __m256 minimum = _mm256_setzero_ps(); \
         uint64_t blocks = cols / 32; \
@@ -145,8 +145,9 @@ static inline struct factors factors_mxfp4(const uint8_t *const planes[], uint64
                                          scales, (int)i, sums[0]); \
             } \
         } \
-        return add_lanes(_mm256_add_ps(minimum, _mm256_add_ps(sums[0], sums[1]))); \
-    }
+        return _mm256_add_ps(minimum, _mm256_add_ps(sums[0], sums[1])); \
+    } \
+    DOT_OF_ROW(type)
 
 NIBBLE_DOT(q4_0, q4_0)
 NIBBLE_DOT(q4_1, q4_0)
@@ -157,18 +158,20 @@ NIBBLE_DOT(mxfp4, mxfp4)
 
 static inline __m256i sums_q8_0(const uint8_t *const planes[], const int8_t *q, uint64_t b)
 {
-    return multiply_signed(load_bytes(planes[0] + 32 * b), load_bytes(q + 32 * b));
+    return multiply_signed(shift_signed(load_bytes(planes[0] + 32 * b)), load_bytes(q + 32 * b));
 }
 
-float cpu_dot_q8_0_avx2(const uint8_t *const planes[], const void *prepared, uint64_t cols)
+static __m256 row_q8_0(const uint8_t *const planes[], struct int8_row x, uint64_t cols)
 {
-    struct int8_row x = int8_row_of(prepared, cols);
-    __m256 sums[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    __m256 sums[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()}, minimum = sums[0];
     uint64_t blocks = cols / 32;
     for (uint64_t b = 0; b < blocks; b += 8) {
         _Alignas(32) float scales[8];
-        __m256 halves = load_f16(planes[1] + 2 * b);
-        _mm256_store_ps(scales, _mm256_mul_ps(halves, _mm256_loadu_ps(x.scales + b)));
+        struct factors factors = with_offset(load_f16(planes[1] + 2 * b), SIGNED_OFFSET);
+        _mm256_store_ps(scales, _mm256_mul_ps(factors.scales, _mm256_loadu_ps(x.scales + b)));
+        if (SIGNED_OFFSET) {
+            minimum = _mm256_fmadd_ps(factors.minima, _mm256_loadu_ps(x.sums32 + b), minimum);
+        }
         if (blocks - b >= 8) {
             for (uint64_t i = 0; i < 8; i++) {
                 sums[i % 2] =
@@ -180,5 +183,7 @@ float cpu_dot_q8_0_avx2(const uint8_t *const planes[], const void *prepared, uin
             sums[0] = add_scaled_sums(sums_q8_0(planes, x.q, b + i), scales + i, sums[0]);
         }
     }
-    return add_lanes(_mm256_add_ps(sums[0], sums[1]));
+    return _mm256_add_ps(minimum, _mm256_add_ps(sums[0], sums[1]));
 }
+
+DOT_OF_ROW(q8_0)

@@ -1,0 +1,24 @@
+/* 8 and 16 bytes of weights, at an index in such units, for devices that load component by component:
+ * a component of 64 bits costs them as much as one of 32. */
+#define LOAD_INT64
+#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
+
+layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer longs
+{
+    uint64_t v[];
+};
+layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer longs2
+{
+    u64vec2 v[];
+};
+
+uvec2 load8(words w, uint index)
+{
+    return unpackUint2x32(longs(uvec2(w)).v[index]);
+}
+
+uvec4 load16(words w, uint index)
+{
+    u64vec2 both = longs2(uvec2(w)).v[index];
+    return uvec4(unpackUint2x32(both.x), unpackUint2x32(both.y));
+}
