@@ -28,7 +28,9 @@ static void check_one(struct check_device *device, enum dtype dtype, uint32_t hi
     const float *bias =
         check_sometimes(&c, "biased") ? check_input_floats(&c, 6, experts.n_experts, hidden) : NULL;
     check_output_floats(&c, 8, c.max_tokens, (uint64_t)experts.top_k * hidden);
-    struct expert_down_args *args = &check_op(&c)->args.expert_down;
+    struct op *op = check_op(&c);
+    struct expert_down_args *args = &op->args.expert_down;
+    op->tile_pairs = experts.tile_pairs;
     args->hidden = hidden;
     args->ffn = ffn;
     args->n_experts = experts.n_experts;

@@ -62,7 +62,9 @@ static struct biases make_biases(struct check_case *c, uint32_t n_experts, uint3
 static struct expert_gate_up_args *set_args(struct check_case *c, uint32_t hidden, uint32_t ffn,
                                             const struct check_experts *experts)
 {
-    struct expert_gate_up_args *args = &check_op(c)->args.expert_gate_up;
+    struct op *op = check_op(c);
+    struct expert_gate_up_args *args = &op->args.expert_gate_up;
+    op->tile_pairs = experts->tile_pairs;
     args->hidden = hidden;
     args->ffn = ffn;
     args->n_experts = experts->n_experts;
@@ -117,7 +119,7 @@ static void check_known(struct check_device *device, uint32_t n, bool from_biase
 {
     static const float gates[4] = {1, -2, 10, 0.3f}, ups[4] = {1, 0.5f, -9, 8};
     static const float values[4] = {1.6915915f, -0.0965121f, -41.9997188f, 1.4998731f};
-    const struct check_experts one = {.n_experts = 1, .top_k = 1};
+    const struct check_experts one = {.n_experts = 1, .top_k = 1, .tile_pairs = 16};
     const struct dtype_info *type = dtype_info(DTYPE_F32);
     struct check_case c;
     if (!check_begin(&c, device, OP_expert_gate_up, DTYPE_F32, n, "known values%s",

@@ -61,7 +61,7 @@ static void check_one(struct check_device *device, uint32_t n_experts, uint32_t 
                  (uint64_t)c.max_tokens * top_k * sizeof(uint32_t));
     uint32_t tile_pairs = check_random_below(&c.random, 2) == 1
                               ? 1 + check_random_below(&c.random, 64)
-                              : op_expert_tile_pairs(c.max_tokens, top_k, n_experts);
+                              : op_expert_tile_pairs(c.max_tokens, top_k, n_experts, 0);
     uint32_t n_tiles;
     uint32_t *tiles = cut(&c, offsets, n_experts, tile_pairs, &n_tiles);
     check_output(&c, 4, DTYPE_U32, 1, 1 + 3 * (uint64_t)n_tiles, NULL,

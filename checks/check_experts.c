@@ -54,11 +54,11 @@ static void group(struct check_case *c, const struct check_experts *experts)
     check_input(c, tensor_offsets, DTYPE_U32, 1, experts->n_experts + 1, offsets,
                 (experts->n_experts + 1) * sizeof(uint32_t));
     check_input_tokens(c, tensor_offsets + 1, DTYPE_U32, experts->top_k, pairs);
-    uint64_t words = op_expert_tile_words(c->max_tokens, experts->top_k, experts->n_experts);
+    uint64_t words = op_expert_tile_words(c->max_tokens, experts->top_k, experts->n_experts,
+                                          experts->tile_pairs);
     uint32_t *tiles = (uint32_t *)check_alloc(c, words);
     memset(tiles, 0xFF, words * sizeof(*tiles));
-    op_expert_cut(offsets, experts->n_experts,
-                  op_expert_tile_pairs(c->max_tokens, experts->top_k, experts->n_experts), tiles);
+    op_expert_cut(offsets, experts->n_experts, experts->tile_pairs, tiles);
     check_input(c, tensor_tiles, DTYPE_U32, 1, words, tiles, words * sizeof(*tiles));
 }
 
@@ -100,6 +100,7 @@ void check_experts_make(struct check_case *c, struct check_experts *experts, uin
                 experts->n_experts * sizeof(uint64_t));
     check_input_tokens(c, TENSOR_IDS, DTYPE_U32, experts->top_k, ids);
     if (grouped) {
+        experts->tile_pairs = 16u << check_random_below(&c->random, 3);
         group(c, experts);
     }
 }

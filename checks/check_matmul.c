@@ -75,6 +75,7 @@ static void check_shapes(struct check_device *device, const struct dtype_info *t
 void check_matmul(struct check_device *device)
 {
     check_patterns_matmul(device);
+    check_extremes_matmul(device);
     for (uint32_t d = 0; d < dtype_count(); d++) {
         for (uint32_t i = 0; i < 4; i++) {
             check_shapes(device, dtype_at(d), check_token_counts[i]);

@@ -57,7 +57,7 @@ static void begin(struct check_case *c, struct check_device *device, enum op_kin
 #define FEWEST_CASES 32
 
 /* One of every `one_case_in` neighbouring cases, at random: no type is left out whole. The first is
- * one that every op has. */
+ * one that every op has. number: among those that the device is open to. */
 static bool is_picked(const struct check_device *device, enum op_kind kind, uint32_t number)
 {
     uint32_t among = device->one_case_in;
@@ -81,7 +81,8 @@ bool check_begin(struct check_case *c, struct check_device *device, enum op_kind
     uint32_t number = device->n_seen++;
     if (n_tokens < device->fewest_tokens ||
         (device->most_tokens > 0 && n_tokens > device->most_tokens) ||
-        (device->types && !(device->types >> dtype & 1)) || !is_picked(device, kind, number) ||
+        (device->types && !(device->types >> dtype & 1)) ||
+        !is_picked(device, kind, device->n_open++) ||
         (device->deadline > 0 && now_seconds() > device->deadline)) {
         return false;
     }
@@ -108,7 +109,7 @@ bool check_run_op(struct check_device *device, enum op_kind kind)
 #undef X
     };
     uint32_t failed = device->n_failed;
-    device->n_seen = 0;
+    device->n_seen = device->n_open = 0;
     checks[kind](device);
     return device->n_failed == failed;
 }

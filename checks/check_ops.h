@@ -30,9 +30,11 @@ struct check_device {
     uint64_t types;         /* bits 1 << enum dtype: cases of others are left out; 0: none are */
     bool gpu;               /* sine, exponential and f16 rounding are the driver's */
     uint32_t one_case_in;   /* 1 runs all cases; more picks one of so many, for slow devices */
-    bool no_patterns;       /* without check_patterns_*, which one_case_in does not thin out */
-    double deadline;        /* of CLOCK_MONOTONIC, in seconds: no case begins later; 0: none */
-    uint32_t n_seen, n_cases, n_failed;
+    bool no_patterns; /* without check_patterns_* and check_extremes_*, which one_case_in does not
+                         thin out */
+    double deadline;  /* of CLOCK_MONOTONIC, in seconds: no case begins later; 0: none */
+    uint32_t n_seen, n_open; /* cases of the op so far, and those of them that may be picked */
+    uint32_t n_cases, n_failed;
 };
 
 #define CHECK_MAX_REPORTS 20
@@ -153,6 +155,9 @@ void check_random_scales(struct check_random *random, const struct check_scales 
  * them. */
 void check_patterns_embed(struct check_device *device);
 void check_patterns_matmul(struct check_device *device);
+/* The largest sums of every type that the device is open to, of one vector, few or many; not where
+ * sums are made of f16. No device skips it. */
+void check_extremes_matmul(struct check_device *device);
 
 /* 0 .. n-1 in random order. */
 void check_shuffle(struct check_random *random, uint32_t *values, uint32_t n);
@@ -212,6 +217,7 @@ extern const uint32_t check_lengths[11];
  * every token made among them and, sometimes, among a few that are not there. */
 struct check_experts {
     uint32_t n_experts, top_k;
+    uint32_t tile_pairs;  /* of the op, if it is grouped: any that there are kernels for */
     const uint32_t *ids;  /* (n_tokens, top_k), distinct in a token */
     float *const *values; /* (n_experts) decoded matrix, or NULL if address 0 */
 };

@@ -113,8 +113,11 @@ static void shape_of(const struct dtype_info *type, uint32_t *rows, uint32_t *co
     *rows = (elements + *cols - 1) / *cols;
 }
 
-/* The matrix, as tensor 1; returns what it decodes to, infinite for some of mxfp4's exponents. */
-static float *input_patterns(struct check_case *c, uint32_t rows, uint32_t cols)
+/* A matrix made by `put`, as tensor 1; returns what it decodes to, infinite for some of mxfp4's
+ * exponents. */
+static float *input_matrix(struct check_case *c, uint32_t rows, uint32_t cols,
+                           void (*put)(const struct dtype_info *type, struct check_random *random,
+                                       uint8_t *matrix, uint64_t rows, uint64_t cols))
 {
     const struct dtype_info *type = dtype_info(c->dtype);
     uint64_t bytes = dtype_matrix_bytes(type, rows, cols);
@@ -123,17 +126,19 @@ static float *input_patterns(struct check_case *c, uint32_t rows, uint32_t cols)
     if (!matrix) {
         abort();
     }
-    if (type->block_elements > 1) {
-        put_blocks(type, &c->random, matrix, rows, cols);
-    } else {
-        put_elements(type, &c->random, matrix, rows, cols);
-    }
+    put(type, &c->random, matrix, rows, cols);
     for (uint64_t row = 0; row < rows; row++) {
         quant_decode_matrix_row(type, matrix, rows, cols, row, values + row * cols);
     }
     check_input(c, 1, c->dtype, rows, cols, matrix, bytes);
     free(matrix);
     return values;
+}
+
+static float *input_patterns(struct check_case *c, uint32_t rows, uint32_t cols)
+{
+    return input_matrix(c, rows, cols,
+                        dtype_info(c->dtype)->block_elements > 1 ? put_blocks : put_elements);
 }
 
 /* Element by element, as near as two roundings of the largest number of a block. */
@@ -200,21 +205,23 @@ static float *input_whole_numbers(struct check_case *c, uint32_t cols)
     return x;
 }
 
-/* Row by row, relative to the sizes of what is summed; rows that leave the range of floats may be
- * anything. */
+/* Row by row of every token, relative to the sizes of what is summed, and to `unit` of those of the
+ * vector; rows that leave the range of floats may be anything. */
 static void compare_rows(struct check_case *c, const float *weights, const float *x, uint32_t rows,
-                         uint32_t cols)
+                         uint32_t cols, double unit)
 {
     const float *got = check_result(c, 6);
-    for (uint64_t row = 0; row < rows; row++) {
+    for (uint64_t i = 0; i < (uint64_t)c->n_tokens * rows; i++) {
+        uint64_t token = i / rows, row = i % rows;
         double sum = 0, size = 0;
-        for (uint64_t i = 0; i < cols; i++) {
-            double product = (double)weights[row * cols + i] * (double)x[i];
+        for (uint64_t k = 0; k < cols; k++) {
+            double product = (double)weights[row * cols + k] * (double)x[token * cols + k];
             sum += product;
-            size += fabs(product);
+            size += fabs(product) + unit * fabs((double)x[token * cols + k]);
         }
-        if (size < 1e36 && !(fabs((double)got[row] - sum) <= 4e-6 * size + 2e4 * FLT_MIN)) {
-            check_fail(c, "row %" PRIu64 " is %.9g, should be %.9g", row, (double)got[row], sum);
+        if (size < 1e36 && !(fabs((double)got[i] - sum) <= 4e-6 * size + 2e4 * FLT_MIN)) {
+            check_fail(c, "row %" PRIu64 " of token %" PRIu64 " is %.9g, should be %.9g", row,
+                       token, (double)got[i], sum);
             return;
         }
     }
@@ -222,7 +229,7 @@ static void compare_rows(struct check_case *c, const float *weights, const float
 
 void check_patterns_matmul(struct check_device *device)
 {
-    if (device->no_patterns) {
+    if (device->no_patterns || device->fewest_tokens > 1) {
         return;
     }
     for (uint32_t d = 0; d < dtype_count(); d++) {
@@ -238,7 +245,82 @@ void check_patterns_matmul(struct check_device *device)
         args->rows = rows;
         args->cols = cols;
         if (check_run(&c)) {
-            compare_rows(&c, weights, x, rows, cols);
+            compare_rows(&c, weights, x, rows, cols, 0);
+        }
+        check_end(&c);
+    }
+}
+
+/* ---- extremes ---- */
+
+#define EXTREME_ROWS 37 /* with every byte in every plane, and a number that nothing divides */
+
+/* Bytes that make the largest and smallest codes, in all planes of a row but one, which is random,
+ * so that there are scales of zero and others. */
+static void put_extremes(const struct dtype_info *type, struct check_random *random,
+                         uint8_t *matrix, uint64_t rows, uint64_t cols)
+{
+    static const uint8_t bytes[] = {0xFF, 0x00, 0x7F, 0x80, 0xF0, 0x0F, 0xAA, 0x55};
+    const struct check_scales scales = check_scales_of(type->dtype);
+    const uint64_t row_blocks = cols / type->block_elements;
+    for (uint64_t b = 0; b < rows * row_blocks; b++) {
+        uint32_t row = (uint32_t)(b / row_blocks);
+        for (uint32_t p = 0; p < type->n_planes; p++) {
+            uint8_t *block = block_bytes(type, matrix, rows, cols, p, b);
+            for (uint32_t i = 0; i < type->plane_bytes[p]; i++) {
+                block[i] = p == row % type->n_planes ? (uint8_t)(check_random_u64(random) >> 56)
+                                                     : bytes[row / type->n_planes % 8];
+            }
+        }
+        check_random_scales(random, &scales,
+                            block_bytes(type, matrix, rows, cols, scales.plane, b));
+    }
+}
+
+/* 127 in size, times a factor of every 32: positive, negative, in turn by token. */
+static float *input_extremes(struct check_case *c, uint32_t cols)
+{
+    float *x = check_alloc(c, (uint64_t)c->n_tokens * cols);
+    for (uint32_t t = 0; t < c->n_tokens; t++) {
+        for (uint32_t i = 0; i < cols; i++) {
+            bool negative = t % 3 == 1 || (t % 3 == 2 && i % 2 == 1);
+            x[t * cols + i] = (negative ? -127.0f : 127.0f) * (float)(1 + (i / 32 + t) % 5);
+        }
+    }
+    check_input_tokens(c, 2, DTYPE_F32, cols, x);
+    return x;
+}
+
+/* Sums of products that are as large as they come: where fields of words are added up, this is
+ * where they run over. Vectors are as many as the device is open to: one, few or many. */
+void check_extremes_matmul(struct check_device *device)
+{
+    if (device->no_patterns) {
+        return;
+    }
+    for (uint32_t d = 0; d < dtype_count(); d++) {
+        const struct dtype_info *type = dtype_at(d);
+        const uint32_t rows = EXTREME_ROWS, cols = type->block_elements == 32 ? 13 * 32 : 3 * 256;
+        struct check_case c;
+        if (type->block_elements == 1 || device->float16_products ||
+            (device->types && !(device->types >> type->dtype & 1))) {
+            continue;
+        }
+        check_begin_always(&c, device, OP_matmul, type->dtype,
+                           device->fewest_tokens > 1 ? 11 : 1 + d % 2 * 2, "extremes");
+        check_step(&c, 0, NULL);
+        const float *weights = input_matrix(&c, rows, cols, put_extremes);
+        const float *x = input_extremes(&c, cols);
+        double largest = 0; /* some kernels add a constant to codes and take it off again */
+        for (uint32_t i = 0; i < rows * cols; i++) {
+            largest = fmax(largest, fabs((double)weights[i]));
+        }
+        check_output_floats(&c, 6, c.max_tokens, rows);
+        struct matmul_args *args = &check_op(&c)->args.matmul;
+        args->rows = rows;
+        args->cols = cols;
+        if (check_run(&c)) {
+            compare_rows(&c, weights, x, rows, cols, largest / 20);
         }
         check_end(&c);
     }

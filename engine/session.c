@@ -82,6 +82,7 @@ static struct forward_options resolve_options(const struct moxie_model *model,
     struct forward_options forward = {
         .context = options->context ? options->context : usual,
         .chunk = options->chunk,
+        .expert_wide = model->backend->expert_wide,
         .kv_type = options->kv_type == MOXIE_KV_F32    ? DTYPE_F32
                    : options->kv_type == MOXIE_KV_Q8_0 ? DTYPE_Q8_0
                                                        : DTYPE_F16,

@@ -105,16 +105,33 @@ bool moxie_eval_cost(struct moxie_session *s, uint32_t n, uint32_t position,
     return each_chunk(s, n, position, loads, add_cost, cost, &err) || moxie_error_export(out, &err);
 }
 
+static bool make_prediction(struct moxie_session *s, struct error *err)
+{
+    if (!s->prediction) {
+        s->prediction = prediction_create(s->model->backend, s->model->weight_bytes, err);
+    }
+    return s->prediction != NULL;
+}
+
 static bool predict_list(struct moxie_session *s, const struct op_list *list, uint32_t n,
                          uint32_t position, const struct op_loads *loads,
                          const struct backend_peaks *peaks, double *seconds, double *op_seconds,
                          struct error *err)
 {
-    if (!s->prediction) {
-        s->prediction = prediction_create(s->model->backend, s->model->weight_bytes, err);
+    return make_prediction(s, err) && prediction_of_list(s->prediction, list, n, position, loads,
+                                                         peaks, seconds, op_seconds, err);
+}
+
+bool moxie_peaks_again(struct moxie_session *s, struct moxie_peaks *peaks, struct moxie_error *out)
+{
+    struct error err = {0};
+    struct backend_peaks measured;
+    memcpy(&measured, peaks, sizeof(measured));
+    if (!make_prediction(s, &err) || !prediction_again(s->prediction, &measured, &err)) {
+        return moxie_error_export(out, &err);
     }
-    return s->prediction && prediction_of_list(s->prediction, list, n, position, loads, peaks,
-                                               seconds, op_seconds, err);
+    memcpy(peaks, &measured, sizeof(*peaks));
+    return true;
 }
 
 struct predicting {

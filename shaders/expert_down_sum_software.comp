@@ -22,27 +22,27 @@ void main()
     u32s ids = args.ids;
     addresses slabs = args.slabs;
     f32s weights = args.weights, bias = args.bias, h = args.h;
-    uint own = row + lane;
-    float own_bias = 0.0;
-    team_sums sums = team_zero();
+    uvec2 own = uvec2(row + lane, row + lane + LANES);
+    vec2 sums = vec2(0.0);
     for (uint slot = 0u; slot < top_k; slot++) {
         uint expert = min(ids.v[slot], last);
         uvec2 slab = slabs.v[expert];
         if (slab != uvec2(0u)) {
-            float weight = weights.v[slot];
-            team_sums of_slot = team_zero();
-            team_multiply(words(address_add(slab, down_offset)), hidden, ffn, row, h, slot, h,
-                          of_slot);
-#define ADD(r) sums.rows[r] += weight * of_slot.rows[r];
-            EACH_OF_EIGHT(ADD)
-#undef ADD
-            if (own < hidden) {
-                own_bias += weight * bias_at(bias, expert * hidden + own);
+            words down = words(address_add(slab, down_offset));
+            vec2 products = team_multiply(down, hidden, ffn, row, h, slot, h, 0.0);
+            if (own.x < hidden) {
+                products.x += bias_at(bias, expert * hidden + own.x);
             }
+            if (own.y < hidden) {
+                products.y += bias_at(bias, expert * hidden + own.y);
+            }
+            sums += weights.v[slot] * products;
         }
     }
-    float product = team_product_of(sums, lane);
-    if (own < hidden) {
-        args.y.v[own] = args.residual.v[own] + (product + own_bias);
+    if (own.x < hidden) {
+        args.y.v[own.x] = args.residual.v[own.x] + sums.x;
+    }
+    if (own.y < hidden) {
+        args.y.v[own.y] = args.residual.v[own.y] + sums.y;
     }
 }

@@ -27,15 +27,16 @@ void main()
     words down = words(address_add(slab, args.down_offset));
     uint row = team_row();
     uint lane = team_lane();
-    uint own = row + lane;
     for (uint place = begin; place < end; place++) {
         uint pair = expert_team_pair(args.pairs, place);
-        team_sums sums = team_zero();
-        team_multiply(down, args.hidden, args.ffn, row, args.h, pair, args.h, sums);
-        float product = team_product_of(sums, lane);
-        if (own < args.hidden) {
-            args.parts.v[pair * args.hidden + own] =
-                product + bias_at(args.bias, expert * args.hidden + own);
+        vec2 products =
+            team_multiply(down, args.hidden, args.ffn, row, args.h, pair, args.h, 0.0);
+        for (uint half_team = 0u; half_team < 2u; half_team++) {
+            uint own = row + lane + half_team * LANES;
+            if (own < args.hidden) {
+                args.parts.v[pair * args.hidden + own] =
+                    products[half_team] + bias_at(args.bias, expert * args.hidden + own);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 /* h[pair] = activation(gate norm(x[t]) + gate_bias, up norm(x[t]) + up_bias), t = pair / top_k, of the
  * chosen experts of one token or few, as expert_gate_up_vec.comp; by teams of eight lanes and rows
- * (lib/matvec_software.glsl): a team makes four f, whose gate and up rows are neighbours. z is the
+ * (lib/matvec_software.glsl): a team makes eight f, whose gate and up rows are neighbours. z is the
  * slot or a tile of pairs (lib/expert_team_software.glsl). An expert that is not here is left out.
  */
 #version 460
@@ -37,16 +37,17 @@ void main()
     uint row = team_row();
     uint lane = team_lane();
     uint hidden = args.hidden;
-    uint f = (row + lane) / 2u;
     for (uint place = begin; place < end; place++) {
         uint pair = expert_team_pair(args.pairs, place);
         uint t = SEVERAL != 0u ? pair / args.top_k : 0u;
-        team_sums sums = team_zero();
-        team_multiply(words(slab), args.ffn * 2u, hidden, row, args.x, t, args.norm, sums);
-        float product = team_product_of(sums, lane) * team_norm_factor(sums, hidden, args.epsilon);
-        float up = subgroupShuffleXor(product, 1u); /* of even lanes, which have the gate */
-        if (lane % 2u == 0u && f < args.ffn) {
-            store(expert, pair, f, product, up);
+        vec2 products = team_multiply(words(slab), args.ffn * 2u, hidden, row, args.x, t, args.norm,
+                                      args.epsilon);
+        vec2 up = subgroupShuffleXor(products, 1u); /* of even lanes, which have the gate */
+        for (uint half_team = 0u; half_team < 2u; half_team++) {
+            uint f = (row + lane) / 2u + half_team * (LANES / 2u);
+            if (lane % 2u == 0u && f < args.ffn) {
+                store(expert, pair, f, products[half_team], up[half_team]);
+            }
         }
     }
 }

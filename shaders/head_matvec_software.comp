@@ -20,12 +20,13 @@ void main()
     uint n = SEVERAL != 0u ? args.step.n_tokens : 1u;
     for (uint t = 0u; t < n; t++) {
         uint vector = t * args.heads + head;
-        team_sums sums = team_zero();
-        team_multiply(args.weight, args.heads * rows, args.cols, head * rows + row, args.x, vector,
-                      args.x, sums);
-        float product = team_product_of(sums, lane);
-        if (row + lane < rows) {
-            args.y.v[vector * rows + row + lane] = product;
+        vec2 products = team_multiply(args.weight, args.heads * rows, args.cols, head * rows + row,
+                                      args.x, vector, args.x, 0.0);
+        for (uint half_team = 0u; half_team < 2u; half_team++) {
+            uint own = row + lane + half_team * LANES;
+            if (own < rows) {
+                args.y.v[vector * rows + own] = products[half_team];
+            }
         }
     }
 }

@@ -26,12 +26,13 @@ void main()
     uint row = team_row();
     uint lane = team_lane();
     uint cols = args.cols, rows = args.rule.n_experts;
-    team_sums sums = team_zero();
-    team_multiply(args.weight, rows, cols, row, args.x, 0u, args.norm, sums);
-    float product = team_product_of(sums, lane) * team_norm_factor(sums, cols, args.epsilon);
-    uint own = row + lane;
-    if (own < rows) {
-        args.logits.v[own] = floatBitsToUint(product + bias_at(args.bias, own));
+    vec2 products =
+        team_multiply(args.weight, rows, cols, row, args.x, 0u, args.norm, args.epsilon);
+    for (uint half_team = 0u; half_team < 2u; half_team++) {
+        uint own = row + lane + half_team * LANES;
+        if (own < rows) {
+            args.logits.v[own] = floatBitsToUint(products[half_team] + bias_at(args.bias, own));
+        }
     }
     if (!arrives_last(args.arrived, 0u, gl_NumWorkGroups.x * gl_NumWorkGroups.y)) {
         return;

@@ -18,14 +18,16 @@ void main()
     uint row = team_row();
     uint lane = team_lane();
     uint cols = args.cols;
-    uint own = row + lane;
     for (uint t = 0u; t < n; t++) {
-        team_sums sums = team_zero();
-        team_multiply(args.weight, args.rows, cols, row, args.x, t, args.norm, sums);
-        float product = team_product_of(sums, lane) * team_norm_factor(sums, cols, args.epsilon);
-        if (own < args.rows) {
-            uint i = t * args.rows + own;
-            args.y.v[i] = product + bias_at(args.bias, own) + bias_at(args.residual, i);
+        vec2 products =
+            team_multiply(args.weight, args.rows, cols, row, args.x, t, args.norm, args.epsilon);
+        for (uint half_team = 0u; half_team < 2u; half_team++) {
+            uint own = row + lane + half_team * LANES;
+            if (own < args.rows) {
+                uint i = t * args.rows + own;
+                args.y.v[i] =
+                    products[half_team] + bias_at(args.bias, own) + bias_at(args.residual, i);
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ layout(push_constant) uniform push
 /* Its exponent, as f32 has it: kept where the scale and its inverse are normal numbers. */
 uint exponent_of(float largest)
 {
-    return clamp(floatBitsToUint(largest) >> 23, 2u, 254u);
+    return min(floatBitsToUint(largest) >> 23, 251u);
 }
 
 void main()
@@ -39,16 +39,16 @@ void main()
         largest = max(largest, max(max(four.x, four.y), max(four.z, four.w)));
     }
     uint exponent = exponent_of(reduce_max(largest));
-    float inverse = uintBitsToFloat(255u - exponent << 23);
+    float inverse = uintBitsToFloat(252u - exponent << 23);
 
     uint units = PACK_FLOAT16_UNITS(args.cols);
     uint first = vector * units * 4u;
     if (gl_LocalInvocationIndex == 0u) {
-        args.y.v[first] = exponent - 1u << 23;
+        args.y.v[first] = exponent + 2u << 23;
     }
     for (uint four = gl_LocalInvocationIndex; four < (units - 1u) * 2u; four += GROUP_SIZE) {
         vec4 values = row_load4(args.x, row, args.cols, four * 4u) * inverse;
-        args.y.v[first + 4u + four * 2u] = packHalf2x16(values.xy);
-        args.y.v[first + 5u + four * 2u] = packHalf2x16(values.zw);
+        args.y.v[first + 4u + four * 2u] = packHalf2x16(values.xz);
+        args.y.v[first + 5u + four * 2u] = packHalf2x16(values.yw);
     }
 }

@@ -115,16 +115,19 @@ struct bench_setting {
 /* Rates are tokens per second. What could not be had is 0. */
 struct bench_result {
     struct bench_test test;
-    uint32_t n;      /* repetitions */
-    double *seconds; /* (n) */
+    uint32_t n;                       /* repetitions */
+    double *seconds;                  /* (n) */
+    double *predictions, *bandwidths; /* (n): tokens and bytes per second; of the same memory */
     double mean, deviation;
     double first_seconds;   /* to the first logits of a prompt, on average */
     double p50, p99;        /* seconds of one evaluation; not of prompts */
     double bytes_per_token; /* weights and context, at least */
     double operations_per_token;
     double bytes_per_second, operations_per_second;
-    double share;     /* of the bandwidth for answers, of the matrix peak for prompts */
-    double predicted; /* tokens per second */
+    double bandwidth;       /* bytes per second, of reading as much as the model has, on average */
+    double share;           /* of the bandwidth for answers, of the matrix peak for prompts */
+    double predicted;       /* tokens per second, on average */
+    double judging_seconds; /* that the last prediction took */
     double submits, dispatches, barriers; /* of one evaluation (a prompt, a token, a batch) */
     double steps;                         /* the same: dependent steps */
     double drift;                         /* speed of the last repetition over that of the first */

@@ -12,6 +12,8 @@
 /* A last repetition this much slower than the first is worth a sentence. */
 #define DRIFT_WORTH_TELLING 0.93
 #define MAX_DEVICES 32
+/* Repetitions that measuring again may take. */
+#define PATIENCE 2
 
 const char *bench_test_name(const struct bench_test *test, char text[48])
 {
@@ -146,6 +148,8 @@ struct bench {
     const struct bench_options *options;
     const struct bench_setting *setting;
     const struct bench_peaks *peaks;
+    struct moxie_peaks now; /* of these, what was measured again lately */
+    bool unpredictable;     /* and told */
     struct moxie_session *session;
     const uint32_t *ids; /* (context) */
     struct moxie_error err;
@@ -269,49 +273,83 @@ static void summarise(struct bench_result *r, double *times, size_t evaluations)
     r->p99 = percentile(times, evaluations, 0.99);
 }
 
+/* ---- what it should have taken ---- */
+
+/* Answers are judged by a token in their middle. */
+static uint32_t judged_position(const struct bench_test *test)
+{
+    return test->depth +
+           (test->kind == BENCH_PROMPT ? 0 : (test->tokens - bench_test_piece(test)) / 2);
+}
+
+/* After every repetition, and as long as that takes no longer than the repetition did: what a
+ * machine can do changes while others use its memory, so that only what was measured at the same
+ * time can be compared. */
+static void predict(struct bench *b, const struct moxie_loads *loads, uint32_t repetition,
+                    struct bench_result *r)
+{
+    uint32_t piece = bench_test_piece(&r->test);
+    double start = clock_seconds(), seconds;
+    if (!b->peaks->known || b->unpredictable) {
+        return;
+    }
+    if (repetition > 0 && r->judging_seconds > PATIENCE * r->seconds[repetition - 1]) {
+        r->predictions[repetition] = r->predictions[repetition - 1];
+        r->bandwidths[repetition] = r->bandwidths[repetition - 1];
+        return;
+    }
+    if (!moxie_peaks_again(b->session, &b->now, &b->err) ||
+        !moxie_eval_predict(b->session, piece, judged_position(&r->test), loads, &b->now, &seconds,
+                            &b->err)) {
+        fprintf(stderr, "moxie bench: no predicted speed: %s\n", b->err.text);
+        b->unpredictable = true;
+        return;
+    }
+    r->predictions[repetition] = piece / seconds;
+    r->bandwidths[repetition] = moxie_peaks_read(&b->now, (double)b->setting->info.weight_bytes);
+    r->judging_seconds = clock_seconds() - start;
+}
+
+static double mean_of(const double *values, uint32_t n)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        sum += values[i];
+    }
+    return sum / n;
+}
+
 static void judge_speed(const struct bench *b, struct bench_result *r)
 {
     const struct bench_setting *setting = b->setting;
-    const struct moxie_peaks *peaks = &b->peaks->peaks;
     if (r->test.kind == BENCH_PROMPT) {
-        double matrix =
-            bench_peaks_matrix(peaks, setting->threads > 0, bench_setting_type(setting), NULL);
+        double matrix = bench_peaks_matrix(&b->peaks->peaks, setting->threads > 0,
+                                           bench_setting_type(setting), NULL);
         r->share = matrix > 0 ? r->operations_per_second / matrix : 0;
     } else {
-        r->share =
-            r->bytes_per_second / moxie_peaks_read(peaks, (double)setting->info.weight_bytes);
+        r->share = r->bandwidth > 0 ? r->bytes_per_second / r->bandwidth : 0;
     }
 }
 
-/* What the test had to do, and what it should have taken. Answers are judged by a token in their
- * middle. */
-static bool judge(struct bench *b, struct bench_result *r)
+/* What the test had to do. */
+static bool judge(struct bench *b, const struct moxie_loads *loads, struct bench_result *r)
 {
-    const struct bench_test *test = &r->test;
-    uint32_t piece = bench_test_piece(test), position = test->depth;
-    position += test->kind == BENCH_PROMPT ? 0 : (test->tokens - piece) / 2;
+    uint32_t piece = bench_test_piece(&r->test);
     struct moxie_cost cost;
-    double seconds;
-    struct moxie_loads *loads = bench_loads_of(&b->counter, test);
-    bool ok = moxie_eval_cost(b->session, piece, position, loads, &cost, &b->err);
-    if (ok) {
-        r->steps = cost.steps;
-        r->bytes_per_token = (cost.weight_bytes + cost.cache_bytes) / piece;
-        r->operations_per_token = cost.operations / piece;
-        r->bytes_per_second = r->bytes_per_token * r->mean;
-        r->operations_per_second = r->operations_per_token * r->mean;
+    if (!moxie_eval_cost(b->session, piece, judged_position(&r->test), loads, &cost, &b->err)) {
+        return false;
     }
-    if (ok && b->peaks->known) {
+    r->steps = cost.steps;
+    r->bytes_per_token = (cost.weight_bytes + cost.cache_bytes) / piece;
+    r->operations_per_token = cost.operations / piece;
+    r->bytes_per_second = r->bytes_per_token * r->mean;
+    r->operations_per_second = r->operations_per_token * r->mean;
+    if (b->peaks->known && !b->unpredictable) {
+        r->predicted = mean_of(r->predictions, r->n);
+        r->bandwidth = mean_of(r->bandwidths, r->n);
         judge_speed(b, r);
-        if (moxie_eval_predict(b->session, piece, position, loads, &b->peaks->peaks, &seconds,
-                               &b->err)) {
-            r->predicted = piece / seconds;
-        } else {
-            fprintf(stderr, "moxie bench: no predicted speed: %s\n", b->err.text);
-        }
     }
-    moxie_loads_free(&loads);
-    return ok;
+    return true;
 }
 
 static void tell_drift(const struct bench_result *r)
@@ -326,12 +364,10 @@ static void tell_drift(const struct bench_result *r)
 }
 
 /* times has room for the seconds of every evaluation. */
-static bool measure(struct bench *b, struct bench_result *r, double *times, uint32_t evaluations)
+static bool repeat(struct bench *b, const struct moxie_loads *loads, struct bench_result *r,
+                   double *times, uint32_t evaluations)
 {
     struct moxie_counts before, after;
-    if (!warm_up(b, &r->test)) {
-        return false;
-    }
     for (uint32_t i = 0; i < r->n; i++) {
         show_progress(b, &r->test, i);
         if (!begin(b, &r->test)) {
@@ -345,12 +381,24 @@ static bool measure(struct bench *b, struct bench_result *r, double *times, uint
         r->seconds[i] = clock_seconds() - start;
         moxie_counts(b->session, &after);
         end(b, &r->test);
+        predict(b, loads, i, r);
     }
     r->submits = (double)(after.submits - before.submits) / evaluations;
     r->dispatches = (double)(after.dispatches - before.dispatches) / evaluations;
     r->barriers = (double)(after.barriers - before.barriers) / evaluations;
     summarise(r, times, (size_t)r->n * evaluations);
-    return judge(b, r);
+    return judge(b, loads, r);
+}
+
+static bool measure(struct bench *b, struct bench_result *r, double *times, uint32_t evaluations)
+{
+    if (!warm_up(b, &r->test)) {
+        return false;
+    }
+    struct moxie_loads *loads = bench_loads_of(&b->counter, &r->test);
+    bool ok = repeat(b, loads, r, times, evaluations);
+    moxie_loads_free(&loads);
+    return ok;
 }
 
 static bool run_test(struct bench *b, const struct bench_test *test)
@@ -358,7 +406,9 @@ static bool run_test(struct bench *b, const struct bench_test *test)
     uint32_t piece = bench_test_piece(test), evaluations = (test->tokens + piece - 1) / piece;
     struct bench_result r = {.test = *test, .n = b->options->repetitions};
     double *times = calloc((size_t)r.n * evaluations, sizeof(*times));
-    r.seconds = calloc(r.n, sizeof(*r.seconds));
+    r.seconds = calloc(3 * (size_t)r.n, sizeof(*r.seconds));
+    r.predictions = r.seconds ? r.seconds + r.n : NULL;
+    r.bandwidths = r.seconds ? r.predictions + r.n : NULL;
     bool ok = times && r.seconds;
     if (!ok) {
         snprintf(b->err.text, sizeof(b->err.text), "not enough memory for the measurements");
@@ -474,7 +524,7 @@ bool bench_run(const struct bench_options *options, const struct bench_place *pl
                                     .kv_type = bench_kv_type_name(options->kv_type)};
     moxie_model_info(model, &setting.info);
     describe_device(&setting);
-    struct bench b = {.options = options, .setting = &setting, .peaks = peaks};
+    struct bench b = {.options = options, .setting = &setting, .peaks = peaks, .now = peaks->peaks};
     bool ok = run_session(&b, model, &setting);
     close_model("bench", &model);
     if (!ok) {

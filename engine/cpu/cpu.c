@@ -211,6 +211,13 @@ static bool cpu_peaks(struct backend *backend, struct backend_peaks *peaks, stru
     return cpu_peaks_measure(backend, cpu_of(backend)->pool, peaks, err);
 }
 
+static bool cpu_peaks_again(struct backend *backend, const struct buffer *buffer, uint64_t bytes,
+                            struct backend_peaks *peaks, struct error *err)
+{
+    cpu_peaks_measure_again(cpu_of(backend)->pool, buffer, bytes, peaks);
+    return true;
+}
+
 static void cpu_counts(struct backend *backend, struct backend_counts *counts)
 {
     *counts = cpu_of(backend)->counts;
@@ -247,6 +254,7 @@ static const struct backend_functions cpu_functions = {
     .destroy = cpu_destroy,
     .profile = cpu_profile,
     .peaks = cpu_peaks,
+    .peaks_again = cpu_peaks_again,
 };
 
 struct backend *cpu_backend_create(uint32_t n_threads, struct error *err)

@@ -1,5 +1,6 @@
 #include "engine/cpu/cpu_peaks.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -15,10 +16,14 @@
 #define SMALLEST_READ (UINT64_C(256) << 10)
 #define LARGEST_READ (UINT64_C(1) << 30)
 #define READ_GROWTH 4
-/* What one measurement reads, and how often it is repeated: the fastest counts, because everything
- * else that runs on a machine only makes it slower. */
+/* What one measurement reads, and how often it is repeated. Of peaks the fastest counts, because
+ * everything else that runs on a machine only makes it slower; of what is measured again the middle
+ * one, because that is what work meets. */
 #define READ_BYTES_AT_LEAST (UINT64_C(512) << 20)
+#define READ_BYTES_AGAIN (UINT64_C(64) << 20)
 #define REPETITIONS 5
+#define PHASES_AGAIN 500
+enum statistic { FASTEST = 0, MIDDLE = REPETITIONS / 2 };
 #define ROUNDS (UINT64_C(1) << 18)
 #define PHASES 2000
 /* Turns of a short wait that stand for the work of a phase: some microseconds. */
@@ -41,15 +46,23 @@ struct loop {
     atomic_uint_fast64_t sink;
 };
 
-static double time_loop(struct thread_pool *pool, thread_fn fn, struct loop *loop)
+static int by_size(const void *a, const void *b)
 {
-    double best = INFINITY;
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double time_loop(struct thread_pool *pool, thread_fn fn, struct loop *loop,
+                        enum statistic statistic)
+{
+    double seconds[REPETITIONS];
     for (uint32_t i = 0; i < REPETITIONS; i++) {
         double start = now();
         thread_pool_for(pool, thread_pool_size(pool), 1, fn, loop);
-        best = fmin(best, now() - start);
+        seconds[i] = now() - start;
     }
-    return best;
+    qsort(seconds, REPETITIONS, sizeof(*seconds), by_size);
+    return seconds[statistic];
 }
 
 /* ---- reading ---- */
@@ -90,7 +103,7 @@ static bool measure_reading(struct backend *backend, struct thread_pool *pool, s
         }
         uint64_t used = loop->part * threads;
         loop->rounds = (READ_BYTES_AT_LEAST + used - 1) / used;
-        double seconds = time_loop(pool, read_part, loop);
+        double seconds = time_loop(pool, read_part, loop, FASTEST);
         peaks->read[peaks->n_read].bytes = bytes;
         peaks->read[peaks->n_read++].bytes_per_second =
             (double)used * (double)loop->rounds / seconds;
@@ -112,27 +125,33 @@ static void wait_briefly(void *context, uint64_t begin, uint64_t end, uint32_t t
     }
 }
 
-static double time_phases(struct thread_pool *pool, uint64_t n, thread_fn fn)
+static double time_phases(struct thread_pool *pool, uint64_t n, thread_fn fn, uint32_t phases,
+                          enum statistic statistic)
 {
-    double best = INFINITY;
+    double seconds[REPETITIONS];
     for (uint32_t repetition = 0; repetition < REPETITIONS; repetition++) {
         double start = now();
-        for (uint32_t i = 0; i < PHASES; i++) {
+        for (uint32_t i = 0; i < phases; i++) {
             thread_pool_for(pool, n, 1, fn, NULL);
         }
-        best = fmin(best, (now() - start) / PHASES);
+        seconds[repetition] = (now() - start) / phases;
     }
-    return best;
+    qsort(seconds, REPETITIONS, sizeof(*seconds), by_size);
+    return seconds[statistic];
 }
 
 /* A phase that one op waits for: how much longer it takes than the work of one thread in it. */
+static double measure_step(struct thread_pool *pool, uint32_t phases, enum statistic statistic)
+{
+    double alone = time_phases(NULL, 1, wait_briefly, phases, statistic);
+    return time_phases(pool, thread_pool_size(pool), wait_briefly, phases, statistic) - alone;
+}
+
 static void measure_phases(struct thread_pool *pool, struct backend_peaks *peaks)
 {
-    uint64_t threads = thread_pool_size(pool);
-    peaks->dispatch_seconds = time_phases(pool, threads, do_nothing);
-    double alone = time_phases(NULL, 1, wait_briefly);
-    peaks->step_seconds =
-        fmax(time_phases(pool, threads, wait_briefly) - alone, peaks->dispatch_seconds);
+    peaks->dispatch_seconds =
+        time_phases(pool, thread_pool_size(pool), do_nothing, PHASES, FASTEST);
+    peaks->step_seconds = fmax(measure_step(pool, PHASES, FASTEST), peaks->dispatch_seconds);
 }
 
 /* ---- products ---- */
@@ -152,7 +171,7 @@ static double measure_products(struct thread_pool *pool, struct loop *loop,
 {
     loop->rounds = ROUNDS;
     loop->multiply = product;
-    double seconds = time_loop(pool, multiply, loop);
+    double seconds = time_loop(pool, multiply, loop, FASTEST);
     return operations * ROUNDS * thread_pool_size(pool) / seconds;
 }
 
@@ -168,4 +187,21 @@ bool cpu_peaks_measure(struct backend *backend, struct thread_pool *pool,
     peaks->matrix_f32 = measure_products(pool, &loop, loop.peak.f32, loop.peak.f32_operations);
     peaks->matrix_int8 = measure_products(pool, &loop, loop.peak.int8, loop.peak.int8_operations);
     return true;
+}
+
+void cpu_peaks_measure_again(struct thread_pool *pool, const struct buffer *buffer, uint64_t bytes,
+                             struct backend_peaks *peaks)
+{
+    uint64_t threads = thread_pool_size(pool);
+    struct loop loop = {.peak = cpu_peak_choose(cpu_features()),
+                        .memory = cpu_pointer(buffer->address),
+                        .part = bytes / threads / CPU_PEAK_READ_BYTES * CPU_PEAK_READ_BYTES};
+    assert(bytes >= BACKEND_REMEASURE_LEAST && bytes <= buffer->bytes);
+    if (loop.part > 0) {
+        uint64_t used = loop.part * threads;
+        loop.rounds = (READ_BYTES_AGAIN + used - 1) / used;
+        double seconds = time_loop(pool, read_part, &loop, MIDDLE);
+        backend_peaks_set_read(peaks, (double)bytes, (double)used * (double)loop.rounds / seconds);
+    }
+    peaks->step_seconds = fmax(measure_step(pool, PHASES_AGAIN, MIDDLE), peaks->dispatch_seconds);
 }

@@ -9,3 +9,6 @@
  */
 bool cpu_peaks_measure(struct backend *backend, struct thread_pool *pool,
                        struct backend_peaks *peaks, struct error *err);
+/* As backend_functions.peaks_again has it. */
+void cpu_peaks_measure_again(struct thread_pool *pool, const struct buffer *buffer, uint64_t bytes,
+                             struct backend_peaks *peaks);

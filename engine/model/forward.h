@@ -16,11 +16,12 @@
 #include "engine/op/op.h"
 
 struct forward_options {
-    uint32_t context;   /* positions the states hold */
-    uint32_t chunk;     /* most tokens of one evaluation */
-    enum dtype kv_type; /* DTYPE_F16, DTYPE_F32 or DTYPE_Q8_0 */
-    bool keep_routes;   /* the router's choice of every layer stays readable after a run */
-    bool observe;       /* statistics of the inputs of matrices are collected (observation.h) */
+    uint32_t context;     /* positions the states hold */
+    uint32_t chunk;       /* most tokens of one evaluation */
+    uint32_t expert_wide; /* of op_expert_tile_pairs */
+    enum dtype kv_type;   /* DTYPE_F16, DTYPE_F32 or DTYPE_Q8_0 */
+    bool keep_routes;     /* the router's choice of every layer stays readable after a run */
+    bool observe;         /* statistics of the inputs of matrices are collected (observation.h) */
 };
 
 struct forward_tensor {

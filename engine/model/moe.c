@@ -33,14 +33,21 @@ static void declare_routes(struct forward *f, uint32_t top_k)
     }
 }
 
-/* Room for the tiles of the longest list, which has the most. */
+static uint32_t tile_pairs(const struct forward *f, uint32_t max_tokens, uint32_t top_k,
+                           uint32_t experts)
+{
+    return op_expert_tile_pairs(max_tokens, top_k, experts, f->options.expert_wide);
+}
+
+/* Room for the tiles of the list that has the most. */
 static struct tensor *declare_tiles(struct forward *f, const char *name, uint32_t top_k,
                                     uint32_t experts)
 {
     uint64_t words = 0;
     for (uint32_t n = 1, max_tokens = 0; max_tokens < f->options.chunk; n = max_tokens + 1) {
         forward_list_for(n, f->options.chunk, &max_tokens);
-        uint64_t needed = op_expert_tile_words(max_tokens, top_k, experts);
+        uint64_t needed = op_expert_tile_words(max_tokens, top_k, experts,
+                                               tile_pairs(f, max_tokens, top_k, experts));
         words = needed > words ? needed : words;
     }
     return forward_declare(f, name, DTYPE_U32, 1, words, BUFFER_ACTIVATIONS);
@@ -125,7 +132,7 @@ static void group(const struct forward *f, const struct tensor *const tensors[4]
             (const struct tensor *[]){f->step, tensors[0], tensors[1], tensors[2], tensors[3]});
         op->args.expert_group.n_experts = n_experts;
         op->args.expert_group.top_k = top_k;
-        op->args.expert_group.tile_pairs = op_expert_tile_pairs(list->max_tokens, top_k, n_experts);
+        op->args.expert_group.tile_pairs = tile_pairs(f, list->max_tokens, top_k, n_experts);
     }
 }
 
@@ -235,6 +242,7 @@ static void gate_up(const struct forward *f, const struct mixture *m,
         (const struct tensor *[]){f->step, &class->slabs, m->ids, m->x.x, m->x.norm, m->offsets,
                                   m->pairs, m->gate_bias, m->up_bias, m->tiles, m->h});
     op->experts_here = class->n_members;
+    op->tile_pairs = tile_pairs(f, list->max_tokens, m->top_k, m->experts->n_experts);
     op->args.expert_gate_up.epsilon = m->x.epsilon;
     op->args.expert_gate_up.hidden = hparams->hidden;
     op->args.expert_gate_up.ffn = m->ffn;
@@ -253,6 +261,7 @@ static void down(const struct forward *f, const struct mixture *m, const struct 
                     (const struct tensor *[]){f->step, &class->slabs, m->ids, m->h, m->offsets,
                                               m->pairs, m->down_bias, m->tiles, m->parts});
     op->experts_here = class->n_members;
+    op->tile_pairs = tile_pairs(f, list->max_tokens, m->top_k, m->experts->n_experts);
     op->args.expert_down.hidden = f->model->hparams.hidden;
     op->args.expert_down.ffn = m->ffn;
     op->args.expert_down.n_experts = m->experts->n_experts;

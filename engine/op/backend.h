@@ -48,6 +48,7 @@ struct backend_memory {
 /* What a device can do at most, measured. Rates are per second; 0: it cannot, or it has no such
  * thing. */
 #define BACKEND_READ_SIZES 8
+#define BACKEND_REMEASURE_LEAST 65536
 struct backend_peaks {
     uint32_t n_read; /* read bandwidth by buffer size, ascending: caches first, memory last */
     struct {
@@ -66,6 +67,9 @@ struct backend_peaks {
 /* Bytes per second that are read out of a buffer of this size, between the sizes measured
  * (logarithmic in the size); infinite where nothing was measured. */
 double backend_peaks_read(const struct backend_peaks *peaks, double bytes);
+/* A buffer of this size was measured again: what memory of its kind and slower ones read changes in
+ * the same proportion. */
+void backend_peaks_set_read(struct backend_peaks *peaks, double bytes, double bytes_per_second);
 
 struct backend {
     const struct backend_functions *functions;
@@ -73,6 +77,9 @@ struct backend {
     /* Tokens of a prompt beyond which computing more of them at once gains nothing: a power of two;
      * 0: not known. */
     uint32_t chunk;
+    /* Pairs of an expert, in the mean, beyond which tiles of 64 are better than of 32
+     * (op_expert_tile_pairs); 0: not known. */
+    uint32_t expert_wide;
 };
 
 struct backend_functions {
@@ -114,4 +121,9 @@ struct backend_functions {
                    struct error *err);
     /* Takes some seconds. Optional (NULL). */
     bool (*peaks)(struct backend *backend, struct backend_peaks *peaks, struct error *err);
+    /* Measures again what changes while a machine is used, and puts it into peaks: reading the
+     * first `bytes` (at least BACKEND_REMEASURE_LEAST) of a buffer, and a dependent step. As they
+     * are most of the time, not at best; some tens of milliseconds. Optional (NULL). */
+    bool (*peaks_again)(struct backend *backend, const struct buffer *buffer, uint64_t bytes,
+                        struct backend_peaks *peaks, struct error *err);
 };

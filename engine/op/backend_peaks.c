@@ -19,3 +19,15 @@ double backend_peaks_read(const struct backend_peaks *peaks, double bytes)
     return peaks->read[above - 1].bytes_per_second * (1 - part) +
            peaks->read[above].bytes_per_second * part;
 }
+
+void backend_peaks_set_read(struct backend_peaks *peaks, double bytes, double bytes_per_second)
+{
+    double factor = bytes_per_second / backend_peaks_read(peaks, bytes);
+    uint32_t first = 0;
+    while (first + 1 < peaks->n_read && (double)peaks->read[first + 1].bytes <= bytes) {
+        first++;
+    }
+    for (uint32_t i = first; i < peaks->n_read; i++) {
+        peaks->read[i].bytes_per_second *= factor;
+    }
+}

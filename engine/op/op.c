@@ -63,18 +63,20 @@ uint64_t op_attention_parts(uint32_t dim)
 /* A tile is as high as a work-group that multiplies it is wide, so it is best as high as experts
  * have pairs. Of at most 32 tokens all pairs of an expert are one tile: products that take few at a
  * time read its weights once. */
-uint32_t op_expert_tile_pairs(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts)
+uint32_t op_expert_tile_pairs(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts,
+                              uint32_t wide)
 {
     uint64_t mean = (uint64_t)max_tokens * top_k / n_experts;
-    uint32_t tile = mean <= 16 ? 16 : mean <= 64 ? 32 : 64;
+    uint32_t tile = mean <= 16 ? 16 : mean <= (wide ? wide : OP_EXPERT_WIDE) ? 32 : 64;
     return max_tokens <= 32 && tile < 32 ? 32 : tile;
 }
 
-uint32_t op_expert_tiles(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts)
+uint32_t op_expert_tiles(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts,
+                         uint32_t tile_pairs)
 {
     uint32_t pairs = max_tokens * top_k;
-    uint32_t tile = op_expert_tile_pairs(max_tokens, top_k, n_experts);
-    return pairs / tile + (n_experts < pairs ? n_experts : pairs);
+    assert(tile_pairs > 0);
+    return pairs / tile_pairs + (n_experts < pairs ? n_experts : pairs);
 }
 
 void op_expert_cut(const uint32_t *offsets, uint32_t n_experts, uint32_t tile_pairs,
@@ -93,9 +95,11 @@ void op_expert_cut(const uint32_t *offsets, uint32_t n_experts, uint32_t tile_pa
     tiles[0] = n;
 }
 
-uint64_t op_expert_tile_words(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts)
+uint64_t op_expert_tile_words(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts,
+                              uint32_t tile_pairs)
 {
-    return 1 + EXPERT_TILE_WORDS * (uint64_t)op_expert_tiles(max_tokens, top_k, n_experts);
+    return 1 +
+           EXPERT_TILE_WORDS * (uint64_t)op_expert_tiles(max_tokens, top_k, n_experts, tile_pairs);
 }
 
 /* Whether the ops clash in tensors `i` and `k` of theirs. */

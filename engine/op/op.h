@@ -77,6 +77,7 @@ struct op {
     uint32_t max_tokens; /* the list serves evaluations of 1..max_tokens tokens */
     uint32_t n_tensors;
     uint32_t experts_here; /* expert ops: how many have slabs in their table; 0: all of them */
+    uint32_t tile_pairs;   /* expert_gate_up and expert_down with tiles: that expert_group's */
     const struct tensor *tensors[OP_MAX_TENSORS]; /* NULL where absent */
     union {
         uint64_t addresses[OP_MAX_TENSORS]; /* filled from the tensors by op_list_bind */
@@ -107,16 +108,21 @@ void op_assert_router(const struct router_rule *rule);
  */
 uint64_t op_attention_parts(uint32_t dim);
 
-/* Most pairs of a tile that expert_group cuts in lists for so many tokens, and how many tiles there
- * can be at most. */
-uint32_t op_expert_tile_pairs(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts);
-uint32_t op_expert_tiles(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts);
+/* Most pairs of a tile that expert_group had better cut in lists for so many tokens: 16, 32, or 64
+ * where experts have more than `wide` pairs in the mean (0: not known, OP_EXPERT_WIDE). */
+#define OP_EXPERT_WIDE 64
+uint32_t op_expert_tile_pairs(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts,
+                              uint32_t wide);
+/* How many tiles of so many pairs there can be at most. */
+uint32_t op_expert_tiles(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts,
+                         uint32_t tile_pairs);
 /* Cuts the pairs of every expert, sorted, offsets (n_experts + 1), into tiles as struct
  * expert_group_args says. */
 void op_expert_cut(const uint32_t *offsets, uint32_t n_experts, uint32_t tile_pairs,
                    uint32_t *tiles);
 /* Elements of 32 bits of the tensor `tiles`. */
-uint64_t op_expert_tile_words(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts);
+uint64_t op_expert_tile_words(uint32_t max_tokens, uint32_t top_k, uint32_t n_experts,
+                              uint32_t tile_pairs);
 
 /* Memory is the list's own. */
 bool op_list_init(struct op_list *list, uint32_t max_tokens, uint32_t capacity, struct error *err);

@@ -233,9 +233,10 @@ static struct op_cost cost_expert_group(const struct op *op, uint32_t n, uint32_
 {
     const struct expert_group_args *a = &op->args.expert_group;
     return (struct op_cost){
-        .activation_bytes = (2.0 * n * a->top_k + a->n_experts + 1 +
-                             (double)op_expert_tile_words(n, a->top_k, a->n_experts)) *
-                            U32_BYTES,
+        .activation_bytes =
+            (2.0 * n * a->top_k + a->n_experts + 1 +
+             (double)op_expert_tile_words(n, a->top_k, a->n_experts, a->tile_pairs)) *
+            U32_BYTES,
     };
 }
 

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "engine/base/read_ahead.h"
+
 /* Most bytes of the file that are imported as one buffer: devices bound both the size of one and
  * their number. */
 #define PIECE_BYTES (UINT64_C(512) << 20)
@@ -21,7 +23,8 @@ struct placement {
     uint64_t n_pieces;
     struct buffer *buffers;
     uint64_t n_buffers;
-    uint64_t done, total; /* bytes, for progress */
+    struct read_ahead *ahead; /* of the pieces */
+    uint64_t done, total;     /* bytes, for progress */
 };
 
 /* The piece that holds these bytes, or NULL. */
@@ -151,6 +154,21 @@ static bool import_records(struct placement *p, struct error *err)
         }
     }
     return true;
+}
+
+/* What fits into memory is read before it is asked for; what does not would drive itself out. */
+static void read_pieces_ahead(struct placement *p)
+{
+    struct backend_memory memory;
+    if (p->n_pieces == 0) {
+        return;
+    }
+    const struct piece *first = &p->pieces[0], *last = &p->pieces[p->n_pieces - 1];
+    uint64_t bytes = (uint64_t)(last->host - first->host) + last->bytes;
+    p->backend->functions->memory(p->backend, &memory);
+    if (bytes <= memory.available) {
+        p->ahead = read_ahead_begin(first->host, bytes);
+    }
 }
 
 /* ---- the plan ---- */
@@ -309,6 +327,7 @@ struct placement *placement_create(struct backend *backend, const struct model_f
         placement_destroy(&p);
         return NULL;
     }
+    read_pieces_ahead(p);
     p->request = NULL; /* the caller's arrays are not needed any more */
     return p;
 }
@@ -319,6 +338,7 @@ void placement_destroy(struct placement **placement)
     if (!p) {
         return;
     }
+    read_ahead_end(&p->ahead);
     for (uint64_t i = 0; i < p->n_buffers; i++) {
         p->backend->functions->buffer_destroy(p->backend, &p->buffers[i]);
     }

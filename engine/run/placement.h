@@ -3,7 +3,8 @@
  * In this version everything lives on one back end. The plan is made before anything is allocated,
  * so that a model that does not fit is refused with the two numbers rather than failing half-way.
  * Raw tensors are used in place where the back end imports host memory, in a few large pieces of
- * the mapped file; where it refuses, they are copied. Compressed ones are decoded on their way.
+ * the mapped file, which is read ahead if it fits into memory; where it refuses, they are copied.
+ * Compressed ones are decoded on their way.
  */
 #pragma once
 

@@ -33,6 +33,11 @@ struct prediction *prediction_create(struct backend *backend, uint64_t resident_
 /* NULL is fine. Sets *prediction to NULL. */
 void prediction_destroy(struct prediction **prediction);
 
+/* Measures again what changes while a machine is used (backend_functions.peaks_again), into peaks;
+ * what was measured of ops is forgotten, so that predictions from now on are about now. */
+bool prediction_again(struct prediction *prediction, struct backend_peaks *peaks,
+                      struct error *err);
+
 /* Of one run of a bound list for n tokens, the first at `position`. loads: how the experts of every
  * router of the list (op_loads_at) share the tokens; NULL: evenly. op_seconds: (list->n_ops) what
  * each op adds, or NULL. Runs ops of the list that only write activations, which are lost. */

@@ -239,6 +239,18 @@ bool prediction_time(struct prediction *p, const struct op_list *list, uint32_t 
     return ok;
 }
 
+bool prediction_again(struct prediction *p, struct backend_peaks *peaks, struct error *err)
+{
+    const struct buffer *weights = &p->buffers[PREDICTION_WEIGHTS];
+    uint64_t bytes = p->resident_bytes < weights->bytes ? p->resident_bytes : weights->bytes;
+    p->n_measured = 0;
+    bytes = bytes > BACKEND_REMEASURE_LEAST ? bytes : BACKEND_REMEASURE_LEAST;
+    /* Memory that nobody has written may be no memory at all. */
+    return !p->backend->functions->peaks_again ||
+           ((p->fill >= 0 || prediction_fill_weights(p, DTYPE_Q8_0, err)) &&
+            p->backend->functions->peaks_again(p->backend, weights, bytes, peaks, err));
+}
+
 /* ---- what is known ---- */
 
 /* A number made of which tensors are there and of all numbers of the arguments, which follow the

@@ -181,8 +181,7 @@ static bool write_tables(struct prediction *p, const struct trial *t, struct err
         tables->pairs[sorted ? e * t->tokens + pair / n : pair] = pair;
     }
     if (sorted) {
-        uint32_t tile_pairs = op_expert_tile_pairs(n / t->top_k * t->tokens, t->top_k, n);
-        op_expert_cut(tables->offsets, n, tile_pairs, tables->tiles);
+        op_expert_cut(tables->offsets, n, t->original->tile_pairs, tables->tiles);
     }
     bool ok = p->backend->functions->write(p->backend, &p->buffers[PREDICTION_TABLES], 0, tables,
                                            sizeof(*tables), err);

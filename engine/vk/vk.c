@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/vk/vk_product.h"
+
 /* Short enough for a desktop to stay usable, far below the seconds after which systems reset a
  * device; thousands of times what a submit costs. */
 #define SEGMENT_SECONDS 0.1
@@ -99,6 +101,13 @@ static bool measure_peaks(struct backend *backend, struct backend_peaks *peaks, 
     return vk_device_alive(&of(backend)->device, err) && vk_peaks(of(backend), peaks, err);
 }
 
+static bool measure_peaks_again(struct backend *backend, const struct buffer *buffer,
+                                uint64_t bytes, struct backend_peaks *peaks, struct error *err)
+{
+    return vk_device_alive(&of(backend)->device, err) &&
+           vk_peaks_again(of(backend), buffer, bytes, peaks, err);
+}
+
 static void read_counts(struct backend *backend, struct backend_counts *counts)
 {
     *counts = of(backend)->counts;
@@ -140,6 +149,7 @@ static const struct backend_functions functions = {
     .start = start,
     .finish = finish,
     .peaks = measure_peaks,
+    .peaks_again = measure_peaks_again,
 };
 
 /* What options->arithmetic asks for. A device that only emulates integer dot products may be asked
@@ -151,7 +161,7 @@ static bool find_arithmetic(struct vk_options *options, uint32_t *arithmetic, en
     if (!options->arithmetic) {
         return true;
     }
-    if (!vk_plans_arithmetic(options->arithmetic, arithmetic, tier)) {
+    if (!vk_product_arithmetic(options->arithmetic, arithmetic, tier)) {
         return error_set(err, "there is no arithmetic \"%.32s\": use f32, f16, int8 or matrix",
                          options->arithmetic);
     }
@@ -216,6 +226,7 @@ struct backend *vk_backend_create(const struct vk_options *asked, struct error *
     } else {
         vk_tuning_load(backend);
     }
+    backend->base.expert_wide = backend->device.physical.caps.tuning.expert_wide;
     bool software = backend->device.physical.info.kind == VK_DEVICE_SOFTWARE;
     backend->segment_seconds = options->segment_seconds > 0 ? options->segment_seconds
                                : software                   ? (double)INFINITY
@@ -248,14 +259,16 @@ bool vk_backend_tune(struct backend *backend, struct vk_tuned tuned[VK_TUNING_CO
         return error_set(err, "%s has no sizes of kernels to try: name a Vulkan device",
                          backend->name);
     }
-    return vk_device_alive(&of(backend)->device, err) && vk_tune(of(backend), tuned, err);
+    bool ok = vk_device_alive(&of(backend)->device, err) && vk_tune(of(backend), tuned, err);
+    backend->expert_wide = of(backend)->device.physical.caps.tuning.expert_wide;
+    return ok;
 }
 
 void vk_backend_products(struct backend *backend, bool *float16, bool *int8, bool *int8_vector)
 {
     const struct vk_caps *caps = &of(backend)->device.physical.caps;
     assert(backend->functions == &functions);
-    *int8 = vk_plans_pack(caps, VK_PACK_INT8);
-    *int8_vector = vk_plans_pack_one(caps);
-    *float16 = vk_plans_pack(caps, VK_PACK_FLOAT16);
+    *int8 = vk_product_packs(caps, VK_PACK_INT8);
+    *int8_vector = vk_product_packs_one(caps);
+    *float16 = vk_product_packs(caps, VK_PACK_FLOAT16);
 }

@@ -16,8 +16,9 @@
 static const struct {
     uint32_t queries, rows, piece_fours, row_scores;
 } cuts[] = {
-    {32, 32, 8, 2}, {16, 64, 8, 2}, {16, 32, 8, 1}, {8, 64, 8, 1}, {8, 32, 8, 1},  {4, 128, 4, 1},
-    {4, 64, 4, 1},  {4, 32, 4, 1},  {2, 128, 4, 1}, {2, 64, 4, 1}, {1, 128, 4, 1}, {1, 128, 2, 1},
+    {32, 64, 4, 4}, {32, 32, 8, 2}, {16, 64, 8, 2}, {16, 32, 8, 1}, {8, 64, 8, 1},
+    {8, 32, 8, 1},  {4, 128, 4, 1}, {4, 64, 4, 1},  {4, 32, 4, 1},  {2, 128, 4, 1},
+    {2, 64, 4, 1},  {1, 128, 4, 1}, {1, 128, 2, 1},
 };
 #define N_CUTS (sizeof(cuts) / sizeof(cuts[0]))
 
@@ -35,8 +36,9 @@ static uint32_t shared_bytes(const struct vk_attention_shape *shape,
                              const struct vk_attention_cut *cut)
 {
     uint32_t key_fours = divide_up(shape->key_dims[0], 4) + divide_up(shape->key_dims[1], 4);
+    uint32_t weight_stride = cut->queries + (cut->queries >= 4 ? 4 : 1);
     return 16 * (cut->queries * key_fours + cut->rows * (cut->piece_fours + 1)) +
-           4 * cut->rows * (cut->queries + 1) + 4 * VK_ATTENTION_INVOCATIONS + 8 * cut->queries + 4;
+           4 * cut->rows * weight_stride + 4 * VK_ATTENTION_INVOCATIONS + 8 * cut->queries + 16;
 }
 
 /* No query may be idle for want of queries, every value must have an invocation, and shared memory

@@ -103,6 +103,7 @@ static VkResult create_handle(struct vk_device *device, enum vk_purpose purpose)
         .timelineSemaphore = have->timelineSemaphore,
         .shaderFloat16 = have->shaderFloat16,
         .shaderInt8 = have->shaderInt8,
+        .shaderSubgroupExtendedTypes = have->shaderSubgroupExtendedTypes,
         .storageBuffer8BitAccess = have->storageBuffer8BitAccess,
         .scalarBlockLayout = have->scalarBlockLayout,
         .vulkanMemoryModel = have->vulkanMemoryModel,

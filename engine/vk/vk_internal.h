@@ -312,6 +312,9 @@ bool vk_program_profile(struct vk_backend *backend, struct program *program, dou
 /* ---- vk_peaks ---- */
 
 bool vk_peaks(struct vk_backend *backend, struct backend_peaks *peaks, struct error *err);
+/* As backend_functions.peaks_again has it. */
+bool vk_peaks_again(struct vk_backend *backend, const struct buffer *buffer, uint64_t bytes,
+                    struct backend_peaks *peaks, struct error *err);
 
 /* ---- vk_tune ---- */
 

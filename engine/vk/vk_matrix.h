@@ -10,6 +10,9 @@
 
 struct vk_cooperative_matrix_properties;
 
+/* Shared memory that the largest tile takes. */
+#define VK_MATRIX_SHARED_BYTES (9216 + 212 * 64)
+
 /* The shape with the most products at once, of f16 times f16 summed in f32 by a subgroup, that
  * divides tiles. False: the list of n has none. */
 bool vk_matrix_choose(const struct vk_cooperative_matrix_properties *list, uint32_t n,

@@ -1,6 +1,6 @@
 /* How the Vulkan back end runs each op: the table of shaders and the plan of a dispatch.
  *
- * vk_ops.c is the only file that knows shader names. The table itself is generated from shaders/
+ * Only vk_ops.c and vk_product.c know names of shaders. The table itself is generated from shaders/
  * by the build.
  */
 #pragma once
@@ -46,14 +46,6 @@ struct vk_plan {
  * more than caps->max_groups. */
 void vk_plan_op(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan);
 
-/* The value of vk_tuning.matmul_arithmetic that a person calls "f32", "f16", "int8" or "matrix",
- * and the tier it needs (VK_N_TIERS: none). False: there is no such name. */
-bool vk_plans_arithmetic(const char *name, uint32_t *arithmetic, enum vk_tier *tier);
-
-/* Whether products with one vector or few read them as int8, where weights are of a block type. */
-bool vk_plans_pack_one(const struct vk_caps *caps);
-/* Whether products of some type with many vectors read them in this format. */
-bool vk_plans_pack(const struct vk_caps *caps, enum vk_pack_format format);
 /* Which shader packs vectors, one a work-group; groups are the caller's to fill in. */
 void vk_plan_pack(enum vk_pack_format format, const struct vk_caps *caps, struct vk_plan *plan);
 

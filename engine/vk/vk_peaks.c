@@ -2,6 +2,7 @@
  * are made from. What every number means is told in engine/op/backend.h. */
 #include "engine/vk/vk_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -65,15 +66,14 @@ static bool measure_reads(struct measurement *m, struct error *err)
     return true;
 }
 
-static bool measure_steps(struct measurement *m, struct error *err)
+static bool measure_steps(struct vk_probe *probe, struct backend_peaks *peaks, struct error *err)
 {
     enum { COUNT = 256 };
-    struct backend_peaks *peaks = m->peaks;
     double seconds[2] = {1e9, 1e9};
     for (int i = 0; i < 6; i++) {
         bool dependent = i % 2;
         double now;
-        if (!vk_probe_dispatch(&m->probe, PROBE_STEP, &(struct peak_args){.repeats = dependent}, 1,
+        if (!vk_probe_dispatch(probe, PROBE_STEP, &(struct peak_args){.repeats = dependent}, 1,
                                COUNT, dependent, &now, err)) {
             return false;
         }
@@ -81,7 +81,7 @@ static bool measure_steps(struct measurement *m, struct error *err)
     }
     peaks->dispatch_seconds = seconds[0] / COUNT;
     peaks->step_seconds = seconds[1] / COUNT;
-    return vk_probe_submit(&m->probe, &peaks->submit_seconds, err);
+    return vk_probe_submit(probe, &peaks->submit_seconds, err);
 }
 
 static bool measure_compute(struct measurement *m, struct error *err)
@@ -169,10 +169,32 @@ bool vk_peaks(struct vk_backend *backend, struct backend_peaks *peaks, struct er
     if (!vk_probe_init(backend, &m.probe, err)) {
         return false;
     }
-    bool ok = make_own(&m, err) && measure_reads(&m, err) && measure_steps(&m, err) &&
+    bool ok = make_own(&m, err) && measure_reads(&m, err) && measure_steps(&m.probe, peaks, err) &&
               measure_compute(&m, err) && measure_host(&m, err);
     vk_probe_free(&m.probe);
     vk_memory_destroy_buffer(backend, &m.own);
     vk_memory_destroy_buffer(backend, &m.host);
+    return ok;
+}
+
+bool vk_peaks_again(struct vk_backend *backend, const struct buffer *buffer, uint64_t bytes,
+                    struct backend_peaks *peaks, struct error *err)
+{
+    struct vk_probe probe;
+    uint64_t power = BACKEND_REMEASURE_LEAST;
+    double rate;
+    assert(bytes >= power && bytes <= buffer->bytes);
+    while (power <= bytes / 2) {
+        power *= 2;
+    }
+    if (!vk_probe_init(backend, &probe, err)) {
+        return false;
+    }
+    bool ok = vk_probe_read(&probe, buffer->address, power, &rate, err) &&
+              measure_steps(&probe, peaks, err);
+    if (ok) {
+        backend_peaks_set_read(peaks, (double)power, rate);
+    }
+    vk_probe_free(&probe);
     return ok;
 }

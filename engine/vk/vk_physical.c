@@ -136,8 +136,9 @@ static void inspect_properties(const struct vk_functions *vk, struct vk_physical
     info->subgroup_arithmetic =
         (properties11.subgroupSupportedOperations & operations) == operations &&
         (properties11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT);
-    info->eight_lanes =
-        info->kind == VK_DEVICE_SOFTWARE && info->subgroup_size == 8 && info->subgroup_arithmetic;
+    info->eight_lanes = info->kind == VK_DEVICE_SOFTWARE && info->subgroup_size == 8 &&
+                        info->subgroup_arithmetic &&
+                        (properties11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT);
     info->integer_dot = dot.integerDotProduct4x8BitPackedSignedAccelerated;
 
     physical->import_align = host.minImportedHostPointerAlignment;
@@ -160,6 +161,7 @@ static void inspect_features(const struct vk_functions *vk, struct vk_physical *
     physical->features = features.features;
 
     struct vk_device_info *info = &physical->info;
+    info->eight_lanes &= physical->features12.shaderSubgroupExtendedTypes; /* of 64 bits */
     info->float16 = physical->features12.shaderFloat16;
     info->storage8 = physical->features12.storageBuffer8BitAccess;
     info->storage16 = physical->features11.storageBuffer16BitAccess;
@@ -289,7 +291,9 @@ void vk_physical_inspect(const struct vk_functions *vk, VkInstance instance,
         has_extension(&extensions, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
     physical->subgroup_size_extension =
         has_extension(&extensions, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
-    info->cooperative_matrix = has_extension(&extensions, VK_COOPERATIVE_MATRIX_EXTENSION);
+    info->cooperative_matrix =
+        has_extension(&extensions, VK_COOPERATIVE_MATRIX_EXTENSION) &&
+        properties.limits.maxComputeSharedMemorySize >= VK_MATRIX_SHARED_BYTES;
     info->host_import = has_extension(&extensions, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     info->memory_budget = has_extension(&extensions, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     inspect_properties(vk, physical, &extensions);

@@ -9,7 +9,10 @@
 /* An op with the sizes of a common model (Qwen3-30B-A3B), for compiling without a model. */
 static struct op representative_op(enum op_kind kind, enum dtype dtype, uint32_t max_tokens)
 {
-    struct op op = {.kind = kind, .dtype = dtype, .max_tokens = max_tokens};
+    struct op op = {.kind = kind,
+                    .dtype = dtype,
+                    .max_tokens = max_tokens,
+                    .tile_pairs = op_expert_tile_pairs(max_tokens, 8, 128, 0)};
     bool many = max_tokens > 1, few = max_tokens <= OP_FEW_TOKENS;
     switch (kind) {
     case OP_embed:
@@ -121,11 +124,15 @@ static void plan_arithmetics(const struct op *op, const struct vk_caps *caps,
     }
 }
 
+/* As many vectors as teams of eight lanes and rows take one after the other. */
+#define FEW_OF_TEAMS 4
+
 /* And as every class of devices has it. */
 static void plan_classes(const struct op *op, const struct vk_caps *caps,
                          struct distinct_plans *distinct)
 {
     const struct vk_tuning_row *row = &vk_tuning_rows[VK_TUNING_matvec_arithmetic];
+    bool few = op->max_tokens <= OP_FEW_TOKENS && caps->eight_lanes;
     struct vk_caps tried = *caps;
     tried.tuning.matvec_rows = 2;
     tried.tuning.matmul_lane_vectors = 4;
@@ -133,10 +140,12 @@ static void plan_classes(const struct op *op, const struct vk_caps *caps,
     tried.tuning.matmul_lane_vectors = 8;
     plan_arithmetics(op, &tried, distinct);
     tried.tuning.matvec_rows = 8;
-    for (uint32_t most = row->smallest; op->max_tokens == 1 && most <= row->largest; most *= 4) {
+    for (uint32_t most = row->smallest; few && most <= row->largest; most *= 4) {
+        struct op fewer = *op; /* which tiles of eight lanes do not take */
         struct vk_plan plan = {0};
+        fewer.max_tokens = op->max_tokens > 1 ? FEW_OF_TEAMS : 1;
         tried.tuning.matvec_arithmetic = most;
-        vk_plan_op(op, &tried, &plan);
+        vk_plan_op(&fewer, &tried, &plan);
         add_plan(distinct, &plan);
     }
 }

@@ -26,7 +26,7 @@
 
 #define ROWS 2048
 #define COLS 2048
-#define MOST_TOKENS 512
+#define MOST_TOKENS 1024
 #define WEIGHT_BYTES (UINT64_C(256) << 20)
 #define WEIGHT_BYTES_SOFTWARE (UINT64_C(4) << 20)
 
@@ -36,8 +36,7 @@
 #define TOP_K 8
 #define EXPERTS_SOFTWARE 8
 #define TOP_K_SOFTWARE 2
-#define EXPERT_TOKENS 128
-#define EXPERT_TOKENS_SOFTWARE 32
+#define MOST_PAIRS (MOST_TOKENS * TOP_K)
 
 #define HEADS 32
 #define KV_HEADS 4
@@ -45,21 +44,24 @@
 #define CONTEXT 4096
 #define CONTEXT_SOFTWARE 512
 
-/* The op that tells of a row, and of how many tokens; on software devices fewer. 0: of as many as
- * the value says, up to which one kernel is taken and beyond another. Rows that are not here, those
- * of arithmetic, are chosen for what comes out and are not tried. */
+/* The op that tells of a row, and of how many tokens, on software devices fewer; 0: the row is not
+ * tried there. Where one kernel is taken up to the value and another beyond, that is the most
+ * tokens, and the value is in units of so many of them. Rows that are not here stay: int8 for one
+ * vector costs accuracy that only software devices need to pay. */
 static const struct subject {
-    bool tried;
     enum op_kind kind;
     uint32_t tokens, software;
+    uint32_t crossover_unit; /* 0: it is none */
 } subjects[VK_TUNING_COUNT] = {
-    [VK_TUNING_matvec_group] = {true, OP_matmul, 1, 1},
-    [VK_TUNING_matvec_lanes] = {true, OP_matmul, 1, 1},
-    [VK_TUNING_matvec_rows] = {true, OP_matmul, 1, 1},
-    [VK_TUNING_matmul_lane_vectors] = {true, OP_matmul, 512, 32},
-    [VK_TUNING_matmul_tokens] = {true, OP_matmul, 512, 32},
-    [VK_TUNING_expert_few] = {true, OP_expert_gate_up, 0, 0},
-    [VK_TUNING_attention_groups] = {true, OP_attention, 1, 1},
+    [VK_TUNING_matvec_group] = {OP_matmul, 1, 1, 0},
+    [VK_TUNING_matvec_lanes] = {OP_matmul, 1, 1, 0},
+    [VK_TUNING_matvec_rows] = {OP_matmul, 1, 1, 0},
+    [VK_TUNING_matmul_arithmetic] = {OP_matmul, 512, 0, 0},
+    [VK_TUNING_matmul_lane_vectors] = {OP_matmul, 512, 32, 0},
+    [VK_TUNING_matmul_tokens] = {OP_matmul, 512, 32, 0},
+    [VK_TUNING_expert_few] = {OP_expert_gate_up, 128, 32, 1},
+    [VK_TUNING_expert_wide] = {OP_expert_gate_up, MOST_TOKENS, 0, EXPERTS / TOP_K},
+    [VK_TUNING_attention_groups] = {OP_attention, 1, 1, 0},
 };
 
 /* ---- what is kept ---- */
@@ -106,8 +108,8 @@ enum { STEP, WEIGHTS, INPUT, OUTPUT, TABLE, KEYS, VALUES, PARTS, N_BUFFERS };
 struct table {
     uint64_t slabs[EXPERTS];
     uint32_t offsets[EXPERTS + 4];
-    uint32_t ids[EXPERT_TOKENS * TOP_K], pairs[EXPERT_TOKENS * TOP_K];
-    uint32_t tiles[1 + EXPERT_TILE_WORDS * EXPERT_TOKENS * TOP_K];
+    uint32_t ids[MOST_PAIRS], pairs[MOST_PAIRS];
+    uint32_t tiles[1 + EXPERT_TILE_WORDS * MOST_PAIRS];
 };
 
 struct trial {
@@ -138,7 +140,7 @@ static bool make_buffers(struct trial *t, uint64_t matrix, struct error *err)
     } rows[N_BUFFERS] = {
         [WEIGHTS] = {t->n_matrices * matrix, 0x11111111},
         [INPUT] = {(uint64_t)MOST_TOKENS * COLS * 4, 0x3E800000},
-        [OUTPUT] = {(uint64_t)MOST_TOKENS * ROWS * 4, 0},
+        [OUTPUT] = {(uint64_t)MOST_PAIRS * FFN * 4, 0},
         [TABLE] = {sizeof(struct table), 0},
         [KEYS] = {cache, 0x34003400},
         [VALUES] = {cache, 0x34003400},
@@ -194,17 +196,23 @@ static void make_attention(struct trial *t)
     };
 }
 
-/* Sorted pairs of n tokens, each expert with as many. */
+/* Sorted pairs of n tokens. Real routers have favourites: some experts get twice as many as the
+ * mean, others nearly none. */
 static bool write_table(struct trial *t, uint32_t n_tokens, struct error *err)
 {
     const uint64_t matrix = dtype_matrix_bytes(dtype_info(DTYPE_Q4_K), ROWS, COLS);
     const struct expert_gate_up_args *a = &t->experts.args.expert_gate_up;
     struct table *table = &t->table;
-    uint32_t n = 0, step_of_slot = a->n_experts / a->top_k;
-    assert(n_tokens <= EXPERT_TOKENS);
+    uint32_t n = 0, step_of_slot = a->n_experts / a->top_k, random = 1, first = 0;
+    assert(n_tokens <= MOST_TOKENS);
     for (uint32_t pair = 0; pair < n_tokens * a->top_k; pair++) {
-        uint32_t token = pair / a->top_k, slot = pair % a->top_k;
-        table->ids[pair] = (token + slot * step_of_slot) % a->n_experts;
+        uint32_t slot = pair % a->top_k;
+        if (slot == 0) {
+            random = random * 1664525u + 1013904223u;
+            uint32_t one = (random >> 24) % step_of_slot, other = (random >> 16) % step_of_slot;
+            first = one < other ? one : other;
+        }
+        table->ids[pair] = first + slot * step_of_slot;
     }
     for (uint32_t e = 0; e < a->n_experts; e++) {
         table->slabs[e] = t->buffers[WEIGHTS].address + e % t->n_matrices * matrix;
@@ -216,8 +224,7 @@ static bool write_table(struct trial *t, uint32_t n_tokens, struct error *err)
         }
     }
     table->offsets[a->n_experts] = n;
-    op_expert_cut(table->offsets, a->n_experts,
-                  op_expert_tile_pairs(n_tokens, a->top_k, a->n_experts), table->tiles);
+    op_expert_cut(table->offsets, a->n_experts, t->experts.tile_pairs, table->tiles);
     return vk_transfer_write(t->backend, &t->buffers[TABLE], 0, table, sizeof(*table), err);
 }
 
@@ -266,34 +273,55 @@ static void free_trial(struct trial *t)
     free(t->ops);
 }
 
-/* Seconds of the op with these sizes of kernels; of a product over all matrices, for many tokens
- * over one. */
+/* The ops that are timed: a product over all matrices, for many tokens over one. */
+static struct op *plan_ops(struct trial *t, enum op_kind kind, const struct vk_tuning *tuning,
+                           uint32_t n_tokens, uint32_t *n, struct vk_plan *plan)
+{
+    struct vk_caps caps = t->backend->device.physical.caps;
+    const struct expert_gate_up_args *a = &t->experts.args.expert_gate_up;
+    struct op *ops = kind == OP_matmul           ? t->ops
+                     : kind == OP_expert_gate_up ? &t->experts
+                                                 : &t->attention;
+    *n = kind == OP_matmul && n_tokens == 1 ? t->n_matrices : 1;
+    for (uint32_t i = 0; i < *n; i++) {
+        ops[i].max_tokens = n_tokens;
+    }
+    t->experts.tile_pairs =
+        op_expert_tile_pairs(n_tokens, a->top_k, a->n_experts, tuning->expert_wide);
+    caps.tuning = *tuning;
+    vk_plan_op(&ops[0], &caps, plan);
+    return ops;
+}
+
+/* Seconds of the op with these sizes of kernels. */
 static bool time_op(struct trial *t, enum op_kind kind, const struct vk_tuning *tuning,
                     uint32_t n_tokens, double *seconds, struct error *err)
 {
     struct vk_backend *backend = t->backend;
-    struct vk_caps caps = backend->device.physical.caps;
     struct vk_plan plan = {0};
     VkPipeline pipeline;
-    uint32_t step[2] = {n_tokens, 0};
-    caps.tuning = *tuning;
-    uint32_t n = kind == OP_matmul && n_tokens == 1 ? t->n_matrices : 1;
-    struct op *ops = kind == OP_matmul           ? t->ops
-                     : kind == OP_expert_gate_up ? &t->experts
-                                                 : &t->attention;
-    for (uint32_t i = 0; i < n; i++) {
-        ops[i].max_tokens = n_tokens;
-    }
+    uint32_t step[2] = {n_tokens, 0}, n;
+    struct op *ops = plan_ops(t, kind, tuning, n_tokens, &n, &plan);
     if (kind == OP_attention) {
         step[1] = (t->software ? CONTEXT_SOFTWARE : CONTEXT) - 1;
     }
     if (kind == OP_expert_gate_up && !write_table(t, n_tokens, err)) {
         return false;
     }
-    vk_plan_op(&ops[0], &caps, &plan);
     return vk_transfer_write(backend, &t->buffers[STEP], 0, step, sizeof(step), err) &&
            vk_pipelines_get(&backend->device, &backend->pipelines, &plan, 1, &pipeline, err) &&
            vk_probe_ops(&t->probe, pipeline, &plan, ops, n, seconds, err);
+}
+
+/* Whether the two values differ in anything here: what a device has not, no value asks it for. */
+static bool same_plans(struct trial *t, enum op_kind kind, const struct vk_tuning pair[2],
+                       uint32_t n_tokens)
+{
+    struct vk_plan plans[2] = {0};
+    uint32_t n;
+    plan_ops(t, kind, &pair[0], n_tokens, &n, &plans[0]);
+    plan_ops(t, kind, &pair[1], n_tokens, &n, &plans[1]);
+    return memcmp(&plans[0], &plans[1], sizeof(plans[0])) == 0;
 }
 
 /* ---- trying ---- */
@@ -317,21 +345,21 @@ static bool compare(struct trial *t, enum op_kind kind, const struct vk_tuning p
     return true;
 }
 
-/* The number of tokens up to which one kernel is better and beyond which another: from the smallest
- * on as long as the first wins. What there is has the benefit of the doubt. */
-static bool tune_crossover(struct trial *t, uint32_t row, struct vk_tuned *tuned, struct error *err)
+/* The value up to which one kernel is better and beyond which another: from the smallest on as long
+ * as the first wins. What there is has the benefit of the doubt. */
+static bool tune_crossover(struct trial *t, uint32_t row, uint32_t most_tokens,
+                           struct vk_tuned *tuned, struct error *err)
 {
     struct vk_tuning *tuning = &t->backend->device.physical.caps.tuning;
-    const struct vk_tuning_row *limits = &vk_tuning_rows[row];
-    uint32_t most = t->software ? EXPERT_TOKENS_SOFTWARE : limits->largest,
-             found = limits->smallest;
+    uint32_t unit = subjects[row].crossover_unit, most = most_tokens / unit;
+    uint32_t found = vk_tuning_rows[row].smallest;
     double ratio = 1; /* of the last two that differed in favour of another value */
     while (found < most) {
         struct vk_tuning pair[2] = {*tuning, *tuning};
         double best[2];
         *vk_tuning_value(&pair[0], row) = found;
         *vk_tuning_value(&pair[1], row) = 2 * found;
-        if (!compare(t, subjects[row].kind, pair, 2 * found, best, err)) {
+        if (!compare(t, subjects[row].kind, pair, 2 * found * unit, best, err)) {
             return false;
         }
         if (isinf(best[1])) {
@@ -360,23 +388,19 @@ static bool tune_row(struct trial *t, uint32_t row, struct vk_tuned *tuned, stru
     struct vk_tuning *tuning = &t->backend->device.physical.caps.tuning;
     const struct vk_tuning_row *limits = &vk_tuning_rows[row];
     *tuned = (struct vk_tuned){.row = row, .before = *vk_tuning_value(tuning, row), .speedup = 1};
-    if (!subjects[row].tried) {
-        tuned->after = tuned->before;
-        return true;
-    }
-    if (subjects[row].tokens == 0) {
-        bool ok = tune_crossover(t, row, tuned, err);
+    uint32_t tokens = t->software ? subjects[row].software : subjects[row].tokens;
+    if (tokens > 0 && subjects[row].crossover_unit) {
+        bool ok = tune_crossover(t, row, tokens, tuned, err);
         tuned->after = *vk_tuning_value(tuning, row);
         return ok;
     }
-    uint32_t tokens = t->software ? subjects[row].software : subjects[row].tokens;
-    for (uint32_t value = limits->smallest; value <= limits->largest; value *= 2) {
+    for (uint32_t value = limits->smallest; tokens > 0 && value <= limits->largest; value *= 2) {
         struct vk_tuning pair[2] = {*tuning, *tuning};
         double best[2];
-        if (value == *vk_tuning_value(tuning, row)) {
+        *vk_tuning_value(&pair[1], row) = value;
+        if (same_plans(t, subjects[row].kind, pair, tokens)) {
             continue;
         }
-        *vk_tuning_value(&pair[1], row) = value;
         if (!compare(t, subjects[row].kind, pair, tokens, best, err)) {
             return false;
         }

@@ -1,7 +1,7 @@
 /* Sizes of kernels that are right on every device and fast on some: one table of them for each
  * class of devices, and better ones where `moxie bench --tune` has found them.
  *
- * vk_ops.c plans with caps->tuning and nothing else. Results do not depend on it beyond rounding.
+ * Ops are planned with caps->tuning and nothing else. Results do not depend on it beyond rounding.
  */
 #pragma once
 
@@ -12,6 +12,8 @@
 #define VK_TUNINGS(X) \
     X(matvec_group, 32, 128, "invocations of a work-group, weights times one vector") \
     X(matvec_lanes, 1, 32, "most of these that share a row of weights") \
+    X(matvec_groups, 1, 1024, \
+      "work-groups below which more invocations share a row, weights times one vector") \
     X(matvec_rows, 2, 8, \
       "rows that share what is loaded of the vector: 2, or 8 with kernels for CPUs that play " \
       "GPUs") \
@@ -25,6 +27,8 @@
       "weights times many vectors") \
     X(matmul_tokens, 16, 64, "most vectors of a tile, weights times many vectors") \
     X(expert_few, 8, 128, "tokens up to which the pairs of an expert are taken four at a time") \
+    X(expert_wide, 16, 256, \
+      "pairs of an expert, in the mean, beyond which a tile takes 64 of them, not 32") \
     X(attention_groups, 1, 256, "work-groups that few queries are split into")
 
 struct vk_tuning {

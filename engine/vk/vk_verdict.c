@@ -8,6 +8,7 @@
 #include "engine/base/cache_file.h"
 #include "engine/vk/vk_driver_faults.h"
 #include "engine/vk/vk_kept.h"
+#include "engine/vk/vk_matrix.h"
 
 /* A selftest of other shaders, or of another driver, says nothing. */
 struct verdict_key {
@@ -80,8 +81,9 @@ bool vk_verdict_apply(struct vk_physical *physical, const struct vk_options *opt
     if (options->tiers_forced & 1u << VK_TIER_integer_dot) {
         physical->caps.integer_dot = physical->integer_dot_extension;
     }
-    physical->caps.emulated_matrices =
-        (options->tiers_forced & 1u << VK_TIER_cooperative_matrix) && physical->caps.float16;
+    physical->caps.emulated_matrices = (options->tiers_forced & 1u << VK_TIER_cooperative_matrix) &&
+                                       physical->caps.float16 &&
+                                       physical->caps.shared_bytes >= VK_MATRIX_SHARED_BYTES;
     if (physical->caps.emulated_matrices && options->matrix) {
         physical->caps.matrix = *options->matrix;
     }

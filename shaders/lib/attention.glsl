@@ -14,9 +14,9 @@
  *            take other queries, then other rows, whose sums are added at the end.
  * All of QUERIES, ROWS, PIECE_FOURS, ROW_SCORES, VALUE_QUERIES are powers of two; QUERIES divides
  * GROUP_SIZE; QUERY_SCORES = QUERIES ROWS / GROUP_SIZE / ROW_SCORES >= 1; VALUE_QUERIES <= QUERIES
- * <= VALUE_QUERIES max(GROUP_SIZE / VALUE_FOURS, 1); ROWS (PIECE_FOURS + 1) >= GROUP_SIZE; at most
- * ROWS splits. Shared memory: 16 (QUERIES KEY_FOURS + ROWS (PIECE_FOURS + 1)) + 4 ROWS (QUERIES + 1)
- * + 4 GROUP_SIZE + 8 QUERIES + 4 bytes.
+ * <= VALUE_QUERIES max(GROUP_SIZE / VALUE_FOURS, 1); ROWS PIECE_FOURS >= GROUP_SIZE; at most ROWS
+ * splits. Shared memory: 16 (QUERIES KEY_FOURS + ROWS (PIECE_FOURS + 1)) + 4 ROWS WEIGHT_STRIDE + 4
+ * GROUP_SIZE + 8 QUERIES + 16 bytes.
  *
  * Splits (Dao et al. 2023, "Flash-Decoding"). The host decides how many there can be, the position
  * how many there are: those without rows leave at once. The others write their sums to `parts`,
@@ -42,11 +42,16 @@
 #define QUERY_SCORES (QUERIES * ROWS / GROUP_SIZE / ROW_SCORES)
 #define ROW_INVOCATIONS (ROWS / ROW_SCORES)
 #define WEIGHT_INVOCATIONS (GROUP_SIZE / QUERIES)
-#define WEIGHT_STRIDE (QUERIES + 1u)
+/* Weights of four queries are read at once, where there are as many. */
+#define WEIGHT_STRIDE (QUERIES >= 4u ? QUERIES + 4u : QUERIES + 1u)
 #define KEY_STRIDE (PIECE_FOURS + 1u)
 #define VALUE_PARTS ((VALUE_FOURS + GROUP_SIZE - 1u) / GROUP_SIZE)
 /* Named once, so that arrays of it are of one type. */
 const uint VALUES = VALUE_QUERIES * VALUE_PARTS;
+/* Fours of a piece of the keys that an invocation loads, and rows of values that it waits for at
+ * once. */
+const uint KEY_ITEMS = ROWS * PIECE_FOURS / GROUP_SIZE;
+const uint VALUE_BATCH = VALUE_PARTS == 1u ? 8u : 4u;
 #define VALUE_INVOCATIONS (VALUE_PARTS > 1u ? GROUP_SIZE : VALUE_FOURS)
 #define QUERY_SHARES (QUERIES / VALUE_QUERIES)
 #define ROW_SHARES (GROUP_SIZE / VALUE_INVOCATIONS / QUERY_SHARES)
@@ -144,17 +149,33 @@ void load_queries(attention_tile tile)
     }
 }
 
-void load_keys(attention_tile tile, uint block, uint first_four)
+/* This invocation's share of a piece of the keys of a block. Past the last row and the last four the
+ * last one comes again, so that no load waits for a branch; nobody looks at it. */
+void load_keys(attention_tile tile, uint block, uint first_four, out vec4 keys[KEY_ITEMS])
 {
-    for (uint item = gl_LocalInvocationIndex; item < ROWS * PIECE_FOURS; item += GROUP_SIZE) {
-        uint row = item / PIECE_FOURS;
-        uint four = first_four + item % PIECE_FOURS;
-        vec4 key = vec4(0.0);
-        if (block + row < tile.end && four < KEY_FOURS) {
-            key = attention_key(block + row, tile.kv_head, four);
-        }
-        shared_keys[row * KEY_STRIDE + item % PIECE_FOURS] = key;
+    for (uint i = 0u; i < KEY_ITEMS; i++) {
+        uint item = gl_LocalInvocationIndex + i * GROUP_SIZE;
+        keys[i] = attention_key(min(block + item / PIECE_FOURS, tile.end - 1u), tile.kv_head,
+                                min(first_four + item % PIECE_FOURS, KEY_FOURS - 1u));
     }
+}
+
+void keep_keys(vec4 keys[KEY_ITEMS])
+{
+    for (uint i = 0u; i < KEY_ITEMS; i++) {
+        uint item = gl_LocalInvocationIndex + i * GROUP_SIZE;
+        shared_keys[item / PIECE_FOURS * KEY_STRIDE + item % PIECE_FOURS] = keys[i];
+    }
+}
+
+/* sum + a . b: dot() and a sum are more instructions than four that multiply and add. */
+float add_dot(vec4 a, vec4 b, float sum)
+{
+    sum += a.x * b.x;
+    sum += a.y * b.y;
+    sum += a.z * b.z;
+    sum += a.w * b.w;
+    return sum;
 }
 
 /* shared_weights = scores of the block's rows with the queries, LOWEST where a query does not see the
@@ -167,10 +188,15 @@ void score_block(attention_tile tile, uint block)
     for (uint i = 0u; i < QUERY_SCORES * ROW_SCORES; i++) {
         scores[i] = 0.0;
     }
+    vec4 piece[KEY_ITEMS];
+    load_keys(tile, block, 0u, piece);
     for (uint first = 0u; first < KEY_FOURS; first += PIECE_FOURS) {
         barrier(); /* an earlier piece may still be being read */
-        load_keys(tile, block, first);
+        keep_keys(piece);
         barrier();
+        if (first + PIECE_FOURS < KEY_FOURS) { /* the next is on its way in the meantime */
+            load_keys(tile, block, first + PIECE_FOURS, piece);
+        }
         uint fours =
             KEY_FOURS % PIECE_FOURS == 0u ? PIECE_FOURS : min(PIECE_FOURS, KEY_FOURS - first);
         for (uint four = 0u; four < fours; four++) {
@@ -181,7 +207,8 @@ void score_block(attention_tile tile, uint block)
             for (uint q = 0u; q < QUERY_SCORES; q++) {
                 vec4 q4 = shared_queries[(query + q) * KEY_FOURS + first + four];
                 for (uint r = 0u; r < ROW_SCORES; r++) {
-                    scores[q * ROW_SCORES + r] += dot(q4, keys[r]);
+                    scores[q * ROW_SCORES + r] =
+                        add_dot(q4, keys[r], scores[q * ROW_SCORES + r]);
                 }
             }
         }
@@ -260,6 +287,21 @@ uint value_share()
     return gl_LocalInvocationIndex / VALUE_INVOCATIONS / QUERY_SHARES;
 }
 
+/* Past the last four the last one comes again: it is not written. */
+uint value_part_four(uint part)
+{
+    return min(value_first_four() + part * GROUP_SIZE, VALUE_FOURS - 1u);
+}
+
+/* A row's value, by its weight for each query, to the sums of a part. */
+void add_value(uint row, uint part, vec4 value, inout vec4 values[VALUES])
+{
+    uint first = row * WEIGHT_STRIDE + value_first_query();
+    for (uint q = 0u; q < VALUE_QUERIES; q++) {
+        values[q * VALUE_PARTS + part] += shared_weights[first + q] * value;
+    }
+}
+
 void add_values(attention_tile tile, uint block, inout vec4 values[VALUES])
 {
     uint query = value_first_query();
@@ -269,16 +311,23 @@ void add_values(attention_tile tile, uint block, inout vec4 values[VALUES])
         }
     }
     uint live = value_share() < ROW_SHARES ? min(tile.end - block, ROWS) : 0u;
-    for (uint row = value_share(); row < live; row += ROW_SHARES) {
+    uint row = value_share();
+    for (; row + (VALUE_BATCH - 1u) * ROW_SHARES < live; row += VALUE_BATCH * ROW_SHARES) {
         for (uint part = 0u; part < VALUE_PARTS; part++) {
-            uint four = value_first_four() + part * GROUP_SIZE;
-            if (four < VALUE_FOURS) {
-                vec4 value = attention_value(block + row, tile.kv_head, four);
-                for (uint q = 0u; q < VALUE_QUERIES; q++) {
-                    values[q * VALUE_PARTS + part] +=
-                        shared_weights[row * WEIGHT_STRIDE + query + q] * value;
-                }
+            vec4 batch[VALUE_BATCH];
+            for (uint i = 0u; i < VALUE_BATCH; i++) {
+                batch[i] = attention_value(block + row + i * ROW_SHARES, tile.kv_head,
+                                           value_part_four(part));
             }
+            for (uint i = 0u; i < VALUE_BATCH; i++) {
+                add_value(row + i * ROW_SHARES, part, batch[i], values);
+            }
+        }
+    }
+    for (; row < live; row += ROW_SHARES) {
+        for (uint part = 0u; part < VALUE_PARTS; part++) {
+            vec4 value = attention_value(block + row, tile.kv_head, value_part_four(part));
+            add_value(row, part, value, values);
         }
     }
 }

@@ -52,16 +52,8 @@ void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec
     high = eight_four(e, k, 1u);
 }
 
-void weights_codes8(words w, uint rows, uint cols, uint row, uint column, out uvec2 codes,
-                    out vec2 scale)
-{
-    eight_bytes e = eight_load(w, rows, cols, row, (column >> 7) * 4u + (column >> 3 & 3u));
-    uint k = column >> 5 & 3u;
-    codes = uvec2(eight_codes(e, k, 0u), eight_codes(e, k, 1u));
-    scale = eight_scale_of(e, k);
-}
-
 #define CODES_SCALES 4u
+#define CODES_SPAN 128u
 
 uint codes_column(uint piece, uint eight)
 {

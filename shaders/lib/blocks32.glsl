@@ -46,20 +46,8 @@ void weights_load8(words w, uint rows, uint cols, uint row, uint column, out vec
     high = block_four(head, nibble_bytes(nibbles.y, shift), eight * 2u + 1u);
 }
 
-void weights_codes8(words w, uint rows, uint cols, uint row, uint column, out uvec2 codes,
-                    out vec2 scale)
-{
-    uint block = column >> 5;
-    uint eight = column >> 3 & 3u;
-    uint shift = (eight >> 1) * 4u;
-    uvec2 nibbles = load8(w, (row * (cols >> 5) + block) * 2u + (eight & 1u));
-    block_head head = block_load(w, rows, cols, row, block);
-    codes.x = block_codes(head, nibble_bytes(nibbles.x, shift), eight * 2u);
-    codes.y = block_codes(head, nibble_bytes(nibbles.y, shift), eight * 2u + 1u);
-    scale = block_scale(head);
-}
-
 #define CODES_SCALES 1u
+#define CODES_SPAN 32u
 
 uint codes_column(uint piece, uint eight)
 {
@@ -73,14 +61,19 @@ uvec2 block_eight_codes(block_head head, uvec2 nibbles, uint shift, uint i)
                  block_codes(head, nibble_bytes(nibbles.y, shift), i + 1u));
 }
 
-void weights_piece_codes(words w, uint rows, uint cols, uint row, uint piece, out uvec2 codes[4],
-                         out vec2 scales[4])
+void weights_piece_codes_of(block_head head, words w, uint cols, uint row, uint piece,
+                            out uvec2 codes[4], out vec2 scales[4])
 {
     uvec4 nibbles = load16(w, row * (cols >> 5) + piece);
-    block_head head = block_load(w, rows, cols, row, piece);
     codes[0] = block_eight_codes(head, nibbles.xy, 0u, 0u);
     codes[1] = block_eight_codes(head, nibbles.zw, 0u, 2u);
     codes[2] = block_eight_codes(head, nibbles.xy, 4u, 4u);
     codes[3] = block_eight_codes(head, nibbles.zw, 4u, 6u);
     scales[0] = block_scale(head);
+}
+
+void weights_piece_codes(words w, uint rows, uint cols, uint row, uint piece, out uvec2 codes[4],
+                         out vec2 scales[4])
+{
+    weights_piece_codes_of(block_load(w, rows, cols, row, piece), w, cols, row, piece, codes, scales);
 }

@@ -7,18 +7,14 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer lo
 {
     uint64_t v[];
 };
-layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer longs2
-{
-    u64vec2 v[];
-};
 
 uvec2 load8(words w, uint index)
 {
     return unpackUint2x32(longs(uvec2(w)).v[index]);
 }
 
+/* Two loads of their own, so that the address of each is one vector, as it is for load8. */
 uvec4 load16(words w, uint index)
 {
-    u64vec2 both = longs2(uvec2(w)).v[index];
-    return uvec4(unpackUint2x32(both.x), unpackUint2x32(both.y));
+    return uvec4(load8(w, index * 2u), load8(w, index * 2u + 1u));
 }

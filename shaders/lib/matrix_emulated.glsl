@@ -34,7 +34,8 @@ void matrix_multiply(uint a, uint b, inout matrix_sums sums)
         uint row = a + element % MATRIX_M * TILE_STRIDE;
         uint vector = b + element / MATRIX_M * TILE_STRIDE;
         [[dont_unroll]] for (uint pair = 0u; pair < MATRIX_K / 2u; pair++) {
-            sums.v[i] += dot(vec2(tile_weights[row + pair]), vec2(tile_x[vector + pair]));
+            sums.v[i] += dot(unpackHalf2x16(tile_weights[row + pair / 4u][pair % 4u]),
+                             unpackHalf2x16(tile_x[vector + pair / 4u][pair % 4u]));
         }
     }
 }

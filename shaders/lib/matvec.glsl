@@ -1,36 +1,63 @@
 /* Matrix times few vectors: teams of LANES invocations, each team two neighbouring rows.
  *
- * The lanes of a team take turns at the pieces of a row (lib/quant.glsl), so they read neighbouring
- * 16-byte units of the weights, and every piece that a lane has unpacked serves all COLUMNS
- * vectors. Their sums meet in shared memory. LANES is a power of two that divides GROUP_SIZE;
- * COLUMNS is at most 8. Shared memory: 8 KiB at most, and 4 KiB if NORMED.
- *
- * NORMED: the vectors stand for their RMS norm. What all elements of a vector are divided by is
- * one number, so it is divided by at the end, and the sum of squares is made on the way.
+ * One vector goes the way of lib/matvec_one.glsl. Of several, the lanes of a team take turns at the
+ * pieces of a row (lib/quant.glsl), so they read neighbouring 16-byte units of the weights, and every
+ * piece that a lane has unpacked serves all COLUMNS vectors. Their sums meet in shared memory. LANES
+ * is a power of two that divides GROUP_SIZE; COLUMNS is at most 8. Shared memory: 12 KiB at most.
  */
-layout(constant_id = 0) const uint GROUP_SIZE = 128u;
-layout(constant_id = 1) const uint LANES = 32u;
-layout(constant_id = 2) const uint COLUMNS = 1u;
-layout(constant_id = 3) const uint NORMED = 0u;
-layout(local_size_x_id = 0, local_size_x = 128) in;
+#include "matvec_one.glsl"
 
-#include "quant.glsl"
-
-#define ROWS_PER_TEAM 2u
 #define NO_VECTOR 0xFFFFFFFFu
 
-shared vec2 team_sums[COLUMNS * GROUP_SIZE];
-shared float team_squares[NORMED * COLUMNS * GROUP_SIZE + 1u];
+/* The matrix and the vector that one_product multiplies. */
+struct matvec_source {
+    uvec2 weights;
+    uint rows, cols;
+    uvec2 x, norm;
+    uint x_row;
+};
+matvec_source matvec_one;
 
-/* First row of this invocation's team, and whether the invocation is the one that writes. */
-uint team_row()
+one_piece_spot one_find_piece(uint piece)
 {
-    uint teams = GROUP_SIZE / LANES;
-    return (group_index() * teams + gl_LocalInvocationIndex / LANES) * ROWS_PER_TEAM;
+    return one_piece_spot(matvec_one.weights, min(piece, one_pieces_of(matvec_one.cols) - 1u));
 }
-bool team_writes()
+
+one_four_spot one_find_four(uint four)
 {
-    return gl_LocalInvocationIndex % LANES == 0u;
+    uint at = min(four, max(matvec_one.cols / 4u, 1u) - 1u);
+    return one_four_spot(at, 1.0, four * 4u >= matvec_one.cols);
+}
+
+void one_load_piece(one_piece_spot spot, uint row, out one_piece weights)
+{
+    one_weights_load(words(spot.matrix), matvec_one.rows, matvec_one.cols,
+                     min(row, matvec_one.rows - 1u), spot.piece, weights);
+}
+
+vec4 one_load_four(one_four_spot spot)
+{
+    return f32x4s(matvec_one.x).v[matvec_one.x_row / 4u + spot.at];
+}
+
+vec4 one_load_norm(one_four_spot spot)
+{
+    return f32x4s(matvec_one.norm).v[spot.at];
+}
+
+bool one_odd()
+{
+    return (matvec_one.cols & 3u) != 0u;
+}
+
+vec4 one_load_odd_four(uint four)
+{
+    return row_load4(f32s(matvec_one.x), matvec_one.x_row, matvec_one.cols, four * 4u);
+}
+
+vec4 one_load_odd_norm(uint four)
+{
+    return row_load4(f32s(matvec_one.norm), 0u, matvec_one.cols, four * 4u);
 }
 
 /* Adds up what the lanes of a team have, into `sums` and `squares` of lane 0. */
@@ -71,6 +98,11 @@ void team_reduce(inout vec2 sums[COLUMNS], inout float squares[COLUMNS])
 void team_product(words w, uint rows, uint cols, uint row, f32s x, uint x_rows[COLUMNS], f32s norm,
                   float epsilon, out vec2 sums[COLUMNS])
 {
+    if (COLUMNS == 1u) {
+        matvec_one = matvec_source(uvec2(w), rows, cols, uvec2(x), uvec2(norm), x_rows[0]);
+        sums[0] = one_product(row, one_pieces_of(cols), cols, epsilon);
+        return;
+    }
     float squares[COLUMNS];
     for (uint c = 0u; c < COLUMNS; c++) {
         sums[c] = vec2(0.0);

@@ -1,28 +1,33 @@
-/* Matrix times one vector, or few one after the other, on a CPU that plays a GPU (lavapipe): teams of eight neighbouring
- * invocations, which a subgroup holds, each team eight neighbouring rows.
+/* Matrix times one vector, or few one after the other, on a CPU that plays a GPU (lavapipe): teams
+ * of eight neighbouring invocations, which are a subgroup, each team 16 neighbouring rows.
  *
  * Such a device computes eight lanes with one instruction, but loads lane by lane and component by
- * component, so that loads are what a product costs. The lanes of a team take turns at the pieces of
- * a row (32 columns of a block type, lib/quant.glsl), load them by components of 64 bits
- * (lib/load_int64.glsl), and what they have loaded of the vector serves all eight rows. At the end
- * lane i has the sum of row i. No shared memory and no barriers, at which a CPU changes stacks.
+ * component, so that loads are what a product costs: how many there are, and that they follow each
+ * other in memory, for a CPU fetches ahead what is read in order. No shared memory and no barriers,
+ * at which a CPU changes stacks. Two ways:
  *
- * Arithmetic is that of floats; or, of block types, if PACKED, of integers: the vector is int8
- * (lib/packed.glsl). Two products are then one multiplication of 32 bits:
+ * PACKED, of block types: in integers, the vector being int8 (lib/packed.glsl). The team takes its
+ * rows one after the other, 32 columns a lane and step, and keeps up to 8 STEPS of the vector in
+ * registers meanwhile. Two products are one multiplication of 32 bits:
  *
  *     (c0 + c1 2^16) (x1 + x0 2^16) = c0 x1 + (c0 x0 + c1 x1) 2^16   modulo 2^32
  *
- * and several of these are added before the upper half is taken, rounded so that the sum of the
- * lower halves, which is less than half a unit of it, falls away.
+ * and several of these, where they have room, are added before the upper half is taken, rounded so
+ * that the sum of the lower halves, which is less than half a unit of it, falls away.
  *
- * NORMED: the vector stands for its RMS norm, as in lib/matvec.glsl; not PACKED.
+ * Else in floats: eight rows side by side. The lanes take turns at the pieces of a row, and what
+ * they have loaded of the vector serves all eight. NORMED: the vector stands for its RMS norm, as in
+ * lib/matvec.glsl.
  */
+#extension GL_EXT_shader_subgroup_extended_types_int64 : require
+#extension GL_KHR_shader_subgroup_ballot : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
 layout(constant_id = 0) const uint GROUP_SIZE = 64u;
 layout(constant_id = 1) const uint PACKED = 0u;
 layout(constant_id = 2) const uint NORMED = 0u;
 layout(constant_id = 3) const uint SEVERAL = 0u; /* tokens, not one */
+layout(constant_id = 4) const uint STEPS = 8u; /* of 256 columns, that a block of columns has */
 layout(local_size_x_id = 0, local_size_x = 64) in;
 
 #include "load_int64.glsl"
@@ -30,7 +35,8 @@ layout(local_size_x_id = 0, local_size_x = 64) in;
 #include "packed.glsl"
 
 #define LANES 8u
-#define ROWS_PER_TEAM 8u
+#define ROWS_PER_TEAM 16u
+#define ROWS_BESIDE 8u /* each other, in floats */
 
 /* First row of this invocation's team, and its place in the team. */
 uint team_row()
@@ -39,22 +45,22 @@ uint team_row()
 }
 uint team_lane()
 {
-    return gl_LocalInvocationIndex % LANES;
+    return gl_SubgroupInvocationID % LANES;
 }
 
-/* What the lanes have of a product: sums of the team's rows, and of the squares of a vector that is
+/* What the lanes have of a product: sums of eight rows, and of the squares of a vector that is
  * to be normed. */
 struct team_sums {
-    float rows[ROWS_PER_TEAM];
+    float rows[ROWS_BESIDE];
     float squares;
 };
 
 team_sums team_zero()
 {
-    return team_sums(float[ROWS_PER_TEAM](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0);
+    return team_sums(float[ROWS_BESIDE](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0);
 }
 
-/* Every row of a team, or whatever comes in eights. The compiler of such a device does not unroll
+/* Eight rows, or whatever comes in eights. The compiler of such a device does not unroll
  * loops as long as these are, and what an array holds is in registers only if no index varies. */
 #define EACH_OF_EIGHT(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define EACH_OF_FOUR(X) X(0) X(1) X(2) X(3)
@@ -90,32 +96,6 @@ uint team_pieces(uint cols)
 {
     return cols >> 5;
 }
-
-#ifdef CODES_SHARED
-/* Lane r loads what the pieces of a block share for row r: the lanes of a team have a block of 256
- * among them. */
-codes_shared team_shared(words w, uint rows, uint cols, uint row, uint piece)
-{
-    return codes_shared_load(w, rows, cols, min(row + team_lane(), rows - 1u), piece >> 3);
-}
-void row_codes(words w, uint rows, uint cols, uint row, uint piece, codes_shared of_team, uint lane,
-               out uvec2 codes[4], out vec2 scales[4])
-{
-    codes_shared shared_by =
-        codes_shared(subgroupShuffle(of_team.scales, lane), subgroupShuffle(of_team.super, lane));
-    weights_piece_codes_shared(w, rows, cols, min(row, rows - 1u), piece, shared_by, codes, scales);
-}
-#else
-codes_shared team_shared(words w, uint rows, uint cols, uint row, uint piece)
-{
-    return codes_shared(uvec4(0u), 0u);
-}
-void row_codes(words w, uint rows, uint cols, uint row, uint piece, codes_shared of_team, uint lane,
-               out uvec2 codes[4], out vec2 scales[4])
-{
-    weights_piece_codes(w, rows, cols, min(row, rows - 1u), piece, codes, scales);
-}
-#endif
 
 /* The number of the scale that the i-th eight columns of a piece have. */
 #define SCALE_OF(i) ((i) * int(CODES_SCALES) / 4)
@@ -167,7 +147,7 @@ float row_product(uvec2 codes[4], vec2 scales[4], vec4 fours[8], float totals[4]
     return scaled_sum(eights, factors) + offset_sum(scales, totals);
 }
 
-/* Adds the products of the team's rows with one piece of the vector. */
+/* Adds the products of eight rows with one piece of the vector. */
 void piece_product(words w, uint rows, uint cols, uint row, uint piece, f32s x, uint x_row,
                    f32s norm, inout team_sums sums)
 {
@@ -179,12 +159,10 @@ void piece_product(words w, uint rows, uint cols, uint row, uint piece, f32s x, 
     totals[SCALE_OF(i)] += dot(fours[2 * i] + fours[2 * i + 1], vec4(1.0));
     EACH_OF_FOUR(LOAD)
 #undef LOAD
-    codes_shared of_team = team_shared(w, rows, cols, row, piece);
-    uint first_lane = gl_SubgroupInvocationID & ~(LANES - 1u);
     uvec2 codes[4];
     vec2 scales[4];
 #define MULTIPLY(r) \
-    row_codes(w, rows, cols, row + r, piece, of_team, first_lane + r, codes, scales); \
+    weights_piece_codes(w, rows, cols, min(row + r, rows - 1u), piece, codes, scales); \
     sums.rows[r] += row_product(codes, scales, fours, totals);
     EACH_OF_EIGHT(MULTIPLY)
 #undef MULTIPLY
@@ -207,11 +185,23 @@ int pair_total(uint pair)
     return low + (int(pair - uint(low)) >> 16);
 }
 
-/* The upper half of products of pairs. */
-int upper_half(uint products)
-{
-    return int(products + 0x8000u) >> 16;
-}
+/* How far codes are from what is taken from them, and whether an offset remains. */
+#ifdef CODES_CENTER
+#define CODES_BELOW CODES_FARTHEST
+#define CODES_TAKEN CODES_CENTER
+#define CODES_OFFSETS false
+#else
+#define CODES_BELOW CODES_LARGEST
+#define CODES_TAKEN 0u
+#define CODES_OFFSETS (CODES_LARGEST != CODES_INT8)
+#endif
+
+/* So many products of pairs may be added: each is at most 2 127 CODES_BELOW. */
+#define CODES_ADDED \
+    (CODES_BELOW <= 8u    ? 16u \
+     : CODES_BELOW <= 16u ? 8u \
+     : CODES_BELOW <= 32u ? 4u \
+                          : 1u)
 
 /* Two codes in two bytes of a word, as numbers modulo 2^32. */
 uint code_pair(uint bytes)
@@ -220,74 +210,221 @@ uint code_pair(uint bytes)
     return CODES_LARGEST == CODES_INT8 ? (bytes ^ 0x00800080u) - 0x00800080u : bytes;
 }
 
-/* Eight codes times the four pairs of a vector. As many products of pairs are added before the upper
- * half is taken as it holds: each is below 2 127 CODES_LARGEST. */
-int eight_product(uvec2 codes, uvec4 pairs)
+/* The upper half of products of pairs. */
+int upper_half(uint products)
+{
+    return int(products + 0x8000u) >> 16;
+}
+
+/* Eight codes times the four pairs of a vector; where products may not be added, the upper half. */
+uint eight_product(uvec2 codes, uvec4 pairs)
 {
     uint p0 = code_pair(codes.x) * pairs.x;
     uint p1 = code_pair(codes.x >> 8) * pairs.y;
     uint p2 = code_pair(codes.y) * pairs.z;
     uint p3 = code_pair(codes.y >> 8) * pairs.w;
-    if (CODES_LARGEST <= 31u) {
-        return upper_half(p0 + p1 + p2 + p3);
+    if (CODES_ADDED >= 4u) {
+        return p0 + p1 + p2 + p3;
     }
-    if (CODES_LARGEST <= 63u) {
-        return upper_half(p0 + p1) + upper_half(p2 + p3);
-    }
-    return upper_half(p0) + upper_half(p1) + upper_half(p2) + upper_half(p3);
+    return uint(upper_half(p0) + upper_half(p1) + upper_half(p2) + upper_half(p3));
 }
 
-/* As row_product, with a packed piece. */
-float row_product_packed(uvec2 codes[4], vec2 scales[4], uvec4 pairs[4], float x_scales[4],
-                         float totals[4])
+/* Eights, less what is taken from them: one; two; and four. */
+int sum_of_one(uint eight, uint taken)
 {
-    ivec4 eights =
-        ivec4(eight_product(codes[0], pairs[0]), eight_product(codes[1], pairs[1]),
-              eight_product(codes[2], pairs[2]), eight_product(codes[3], pairs[3]));
-    float factors[4] = float[4](scales[0].x * x_scales[0], scales[1].x * x_scales[1],
-                                scales[2].x * x_scales[2], scales[3].x * x_scales[3]);
-    float offset = offset_sum(scales, totals);
-    if (CODES_SCALES == 1u) {
-        return factors[0] * float(eights.x + eights.y + eights.z + eights.w) + offset;
+    return CODES_ADDED == 1u ? int(eight) : upper_half(eight - taken);
+}
+int sum_of_two(uvec2 eights, uvec2 taken)
+{
+    if (CODES_ADDED < 8u) {
+        return sum_of_one(eights.x, taken.x) + sum_of_one(eights.y, taken.y);
     }
-    if (CODES_SCALES == 2u) {
-        return factors[0] * float(eights.x + eights.y) + factors[1] * float(eights.z + eights.w) +
-               offset;
+    return upper_half(eights.x + eights.y - (taken.x + taken.y));
+}
+int sum_of_four(uvec4 eights, uvec4 taken)
+{
+    if (CODES_ADDED < 16u) {
+        return sum_of_two(eights.xy, taken.xy) + sum_of_two(eights.zw, taken.zw);
     }
-    return scaled_sum(vec4(eights), factors) + offset;
+    return upper_half(eights.x + eights.y + eights.z + eights.w -
+                      (taken.x + taken.y + taken.z + taken.w));
 }
 
-/* As piece_product; the packed vector begins at x_unit, in units of 16 bytes. */
-void piece_product_packed(words w, uint rows, uint cols, uint row, uint piece, words x, uint x_unit,
-                          inout team_sums sums)
-{
+/* 32 columns of a packed vector: pairs, what is taken from their products, and for each scale of
+ * the weights the scale of the vector and the sum of the columns. */
+struct packed_piece {
     uvec4 pairs[4];
-    float x_scales[4], totals[4];
+    uvec4 taken;
+    float scales[4];
+    float totals[4];
+};
+
+/* The packed vector begins at x_unit, in units of 16 bytes. */
+packed_piece packed_piece_load(words x, uint x_unit, uint piece)
+{
+    packed_piece p;
     int sums_of[4] = int[4](0, 0, 0, 0);
 #define LOAD(i) \
     { \
         uint column = codes_column(piece, i); \
         uint unit = x_unit + (column >> 5) * 3u; \
         uvec2 bytes = load8(x, unit * 2u + (column >> 3 & 3u)); \
-        pairs[i] = uvec4(even_pair(bytes.x), odd_pair(bytes.x), even_pair(bytes.y), \
-                         odd_pair(bytes.y)); \
-        sums_of[SCALE_OF(i)] += pair_total(pairs[i].x + pairs[i].y + pairs[i].z + pairs[i].w); \
+        p.pairs[i] = uvec4(even_pair(bytes.x), odd_pair(bytes.x), even_pair(bytes.y), \
+                           odd_pair(bytes.y)); \
+        uint eight = p.pairs[i].x + p.pairs[i].y + p.pairs[i].z + p.pairs[i].w; \
+        p.taken[i] = CODES_TAKEN * 0x00010001u * eight; \
+        sums_of[SCALE_OF(i)] += pair_total(eight); \
         if (i * int(CODES_SCALES) % 4 == 0) { \
-            x_scales[SCALE_OF(i)] = uintBitsToFloat(x.v[(unit + 2u) * 4u]); \
+            p.scales[SCALE_OF(i)] = uintBitsToFloat(x.v[(unit + 2u) * 4u]); \
         } \
-        totals[SCALE_OF(i)] = x_scales[SCALE_OF(i)] * float(sums_of[SCALE_OF(i)]); \
+        p.totals[SCALE_OF(i)] = p.scales[SCALE_OF(i)] * float(sums_of[SCALE_OF(i)]); \
     }
     EACH_OF_FOUR(LOAD)
 #undef LOAD
-    codes_shared of_team = team_shared(w, rows, cols, row, piece);
-    uint first_lane = gl_SubgroupInvocationID & ~(LANES - 1u);
+    return p;
+}
+
+/* As row_product, with a packed piece. */
+float row_product_packed(uvec2 codes[4], vec2 scales[4], packed_piece p)
+{
+    uvec4 eights =
+        uvec4(eight_product(codes[0], p.pairs[0]), eight_product(codes[1], p.pairs[1]),
+              eight_product(codes[2], p.pairs[2]), eight_product(codes[3], p.pairs[3]));
+    float factors[4] = float[4](scales[0].x * p.scales[0], scales[1].x * p.scales[1],
+                                scales[2].x * p.scales[2], scales[3].x * p.scales[3]);
+    float offset = CODES_OFFSETS ? offset_sum(scales, p.totals) : 0.0;
+    if (CODES_SCALES == 1u) {
+        return factors[0] * float(sum_of_four(eights, p.taken)) + offset;
+    }
+    if (CODES_SCALES == 2u) {
+        return factors[0] * float(sum_of_two(eights.xy, p.taken.xy)) +
+               factors[1] * float(sum_of_two(eights.zw, p.taken.zw)) + offset;
+    }
+    vec4 sums = vec4(sum_of_one(eights.x, p.taken.x), sum_of_one(eights.y, p.taken.y),
+                     sum_of_one(eights.z, p.taken.z), sum_of_one(eights.w, p.taken.w));
+    return scaled_sum(sums, factors) + offset;
+}
+
+/* What the steps of a block of columns share of a row: the lanes load it together. */
+#if defined(CODES_SHARED)
+
+#define row_shared codes_shared
+/* Lane i has what the pieces of step i share. */
+row_shared row_shared_load(words w, uint rows, uint cols, uint row, uint first)
+{
+    uint block = min((first >> 3) + team_lane(), (cols >> 8) - 1u);
+    return codes_shared_load(w, rows, cols, row, block);
+}
+void row_codes(words w, uint rows, uint cols, uint row, uint piece, row_shared of_row, uint s,
+               out uvec2 codes[4], out vec2 scales[4])
+{
+    codes_shared shared_by =
+        codes_shared(subgroupShuffle(of_row.scales, s), subgroupShuffle(of_row.super, s));
+    weights_piece_codes_shared(w, rows, cols, row, piece, shared_by, codes, scales);
+}
+
+#elif defined(CODES_SCALE_BITS)
+
+/* Lane i has the scales of pieces SCALES_LOADED i to SCALES_LOADED (i + 1) - 1, and as many from
+ * SCALES_LOADED 8 on. */
+#define SCALES_LOADED (64u / CODES_SCALE_BITS)
+struct row_shared {
+    uvec2 first, second;
+};
+row_shared row_shared_load(words w, uint rows, uint cols, uint row, uint first)
+{
+    uint base = codes_scales_unit(rows, cols, row) * 2u;
+    uint own = first / SCALES_LOADED + team_lane();
+    uint last = ((cols >> 5) - 1u) / SCALES_LOADED;
+    row_shared of_row;
+    of_row.first = load8(w, base + min(own, last));
+    of_row.second = STEPS > SCALES_LOADED ? load8(w, base + min(own + LANES, last)) : uvec2(0u);
+    return of_row;
+}
+uint scale_bits(row_shared of_row, uint s)
+{
+    uint place = s * LANES + team_lane();
+    uint lane = place / SCALES_LOADED;
+    uvec2 loaded = s < SCALES_LOADED ? of_row.first : of_row.second;
+    uint low = subgroupShuffle(loaded.x, lane % LANES);
+    uint high = subgroupShuffle(loaded.y, lane % LANES);
+    uint in_word = 32u / CODES_SCALE_BITS;
+    uint word = place % SCALES_LOADED < in_word ? low : high;
+    return word >> place % in_word * CODES_SCALE_BITS & (1u << CODES_SCALE_BITS) - 1u;
+}
+void row_codes(words w, uint rows, uint cols, uint row, uint piece, row_shared of_row, uint s,
+               out uvec2 codes[4], out vec2 scales[4])
+{
+    weights_piece_codes_scaled(w, rows, cols, row, piece, scale_bits(of_row, s), codes, scales);
+}
+
+#else
+
+struct row_shared {
+    uint nothing;
+};
+row_shared row_shared_load(words w, uint rows, uint cols, uint row, uint first)
+{
+    return row_shared(0u);
+}
+void row_codes(words w, uint rows, uint cols, uint row, uint piece, row_shared of_row, uint s,
+               out uvec2 codes[4], out vec2 scales[4])
+{
+    weights_piece_codes(w, rows, cols, row, piece, codes, scales);
+}
+
+#endif
+
+/* The product of a row with a block of columns, from piece `first` on: what the lane has of it. */
+float row_sum_packed(words w, uint rows, uint cols, uint row, uint first, packed_piece vector[8])
+{
+    uint pieces = team_pieces(cols);
+    row_shared of_row = row_shared_load(w, rows, cols, row, first);
     uvec2 codes[4];
     vec2 scales[4];
-#define MULTIPLY(r) \
-    row_codes(w, rows, cols, row + r, piece, of_team, first_lane + r, codes, scales); \
-    sums.rows[r] += row_product_packed(codes, scales, pairs, x_scales, totals);
-    EACH_OF_EIGHT(MULTIPLY)
-#undef MULTIPLY
+    float sum = 0.0;
+#define STEP(s) \
+    if (s < STEPS) { \
+        uint piece = first + s * LANES + team_lane(); \
+        row_codes(w, rows, cols, row, min(piece, pieces - 1u), of_row, s, codes, scales); \
+        float product = row_product_packed(codes, scales, vector[s]); \
+        sum += piece < pieces ? product : 0.0; \
+    }
+    EACH_OF_EIGHT(STEP)
+#undef STEP
+    return sum;
+}
+
+/* The same address, but the driver sees that all lanes have it, and keeps it in a register. */
+words of_all_lanes(words w)
+{
+    return words(unpackUint2x32(subgroupBroadcastFirst(packUint2x32(uvec2(w)))));
+}
+
+/* Of the team's rows from `row` on; the packed vector begins at x_unit. */
+vec2 products_packed(words w, uint rows, uint cols, uint row, words x, uint x_unit)
+{
+    uint pieces = team_pieces(cols);
+    uint team_rows = row < rows ? min(rows - row, ROWS_PER_TEAM) : 0u;
+    vec2 products = vec2(0.0);
+    packed_piece vector[8];
+    w = of_all_lanes(w);
+    x = of_all_lanes(x);
+    for (uint first = 0u; first < pieces; first += STEPS * LANES) {
+#define LOAD(s) \
+    if (s < STEPS) { \
+        uint piece = min(first + s * LANES + team_lane(), pieces - 1u); \
+        vector[s] = packed_piece_load(x, x_unit, piece); \
+    }
+        EACH_OF_EIGHT(LOAD)
+#undef LOAD
+        for (uint r = 0u; r < team_rows; r++) {
+            float product = team_add(row_sum_packed(w, rows, cols, row + r, first, vector));
+            products.x += r == team_lane() ? product : 0.0;
+            products.y += r == team_lane() + LANES ? product : 0.0;
+        }
+    }
+    return products;
 }
 
 #else
@@ -316,41 +453,42 @@ void piece_product(words w, uint rows, uint cols, uint row, uint piece, f32s x, 
 #undef MULTIPLY
 }
 
-void piece_product_packed(words w, uint rows, uint cols, uint row, uint piece, words x, uint x_unit,
-                          inout team_sums sums)
+vec2 products_packed(words w, uint rows, uint cols, uint row, words x, uint x_unit)
 {
+    return vec2(0.0);
 }
 
 #endif
 
-/* Adds the products of the team's rows, from `row` on, with a vector: the one of this number in x.
- * Of rows past the last one, anything. norm is read if NORMED. */
-void team_multiply(words w, uint rows, uint cols, uint row, f32s x, uint vector, f32s norm,
-                   inout team_sums sums)
+/* In floats: the product of row `row` + lane. */
+float product_beside(words w, uint rows, uint cols, uint row, f32s x, uint x_row, f32s norm,
+                     float epsilon)
 {
     uint pieces = team_pieces(cols);
+    team_sums sums = team_zero();
     for (uint piece = team_lane(); piece < pieces; piece += LANES) {
-        if (PACKED != 0u) {
-            piece_product_packed(w, rows, cols, row, piece, words(uvec2(x)),
-                                 vector * PACK_INT8_UNITS(cols), sums);
-        } else {
-            piece_product(w, rows, cols, row, piece, x, vector * cols, norm, sums);
-        }
+        piece_product(w, rows, cols, row, piece, x, x_row, norm, sums);
     }
-}
-
-/* The product of row `lane` of the team's, summed over its lanes; every lane must call. */
-float team_product_of(team_sums sums, uint lane)
-{
     float product = 0.0;
-#define PICK(r) product = lane == r ? team_add(sums.rows[r]) : product;
+#define PICK(r) product = team_lane() == r ? team_add(sums.rows[r]) : product;
     EACH_OF_EIGHT(PICK)
 #undef PICK
-    return product;
+    return NORMED != 0u ? product / sqrt(team_add(sums.squares) / float(cols) + epsilon) : product;
 }
 
-/* What a product with a normed vector is multiplied with; every lane must call. */
-float team_norm_factor(team_sums sums, uint cols, float epsilon)
+/* The products of rows `row` + lane and `row` + lane + LANES with a vector, the one of this number
+ * in x; of rows past the last one, anything. Every lane must call. norm and epsilon are read if
+ * NORMED. */
+vec2 team_multiply(words w, uint rows, uint cols, uint row, f32s x, uint vector, f32s norm,
+                   float epsilon)
 {
-    return NORMED != 0u ? 1.0 / sqrt(team_add(sums.squares) / float(cols) + epsilon) : 1.0;
+    if (PACKED != 0u) {
+        return products_packed(w, rows, cols, row, words(uvec2(x)), vector * PACK_INT8_UNITS(cols));
+    }
+    vec2 products = vec2(0.0);
+    for (uint half_row = row; half_row < row + ROWS_PER_TEAM; half_row += ROWS_BESIDE) {
+        float product = product_beside(w, rows, cols, half_row, x, vector * cols, norm, epsilon);
+        products = half_row == row ? vec2(product, 0.0) : vec2(products.x, product);
+    }
+    return products;
 }

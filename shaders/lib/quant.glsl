@@ -13,16 +13,14 @@
  *       loads: PIECE_FOURS times four weights, the i-th four from column piece_column(piece, i) on.
  *       Pieces 0 .. pieces_of(cols) - 1 hold every column once. For products with one vector.
  *
- *   WEIGHTS_SCALE_COLUMNS, weights_codes8(w, rows, cols, row, column, codes, scale)
- *       Block types only: the same eight as int8, a byte each, weight = scale.x code + scale.y.
- *       WEIGHTS_SCALE_COLUMNS neighbours, 16 or 32, have the same scale. For products of integers.
- *
  *   CODES_SCALES, CODES_LARGEST, codes_column(piece, eight), weights_piece_codes(w, rows, cols, row,
  *   piece, codes, scales)
  *       Block types only: 32 columns as codes, four times eight neighbours from column
  *       codes_column(piece, eight) on; the eights share the scales evenly, in order. Codes are 0 ..
  *       CODES_LARGEST, or int8 where that is CODES_INT8. Pieces 0 .. cols / 32 - 1 hold every column
- *       once. For devices without vector loads (lib/matvec_software.glsl).
+ *       once. For one vector and for products of integers. Neighbouring pieces share CODES_SPAN
+ *       columns: 32, 64 or 128 columns are 1, 2 or 4 pieces, which begin at different eights or fours
+ *       of its first columns. WEIGHTS_SCALE_COLUMNS neighbours, 16 or 32, have the same scale.
  *
  *   CODES_CENTER, CODES_FARTHEST
  *       Of those types where scale.y = -CODES_CENTER scale.x: and how far codes are from there.
@@ -31,6 +29,11 @@
  *   piece, shared_by, codes, scales)
  *       Types of blocks of 256 (CODES_SHARED): the same for one who has loaded what all eight pieces
  *       of block piece / 8 share.
+ *
+ *   CODES_SCALE_BITS, codes_scales_unit(rows, cols, row), weights_piece_codes_scaled(w, rows, cols,
+ *   row, piece, bits, codes, scales)
+ *       Types where every piece has a scale of 8 or 16 bits in a plane of its own: where the scales
+ *       of a row begin, in units of 16 bytes, and the same for one who has loaded these bits.
  *
  * w is the address of the matrix [rows, cols]; row < rows. Readers load by load8 and load16, in units
  * of 8 and 16 bytes: lib/load_words.glsl, unless a kernel has included lib/load_int64.glsl before

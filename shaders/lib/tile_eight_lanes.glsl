@@ -3,10 +3,13 @@
  * Such a device computes eight lanes with one instruction, but loads lane by lane and component by
  * component, shared memory as slowly as any other, and changes stacks at barriers: loads are what a
  * product costs. So nothing is shared: the eight lanes of a subgroup multiply 32 rows by 8 vectors
- * by themselves. A lane unpacks its own four rows, 32 columns at a time, and the columns of the
- * vectors are spread over the lanes, four columns each, whence every lane gets them by shuffles with
- * constant indices, which are one instruction each. All loops but the one over the columns are
- * unrolled, so that everything stays in registers.
+ * by themselves. A lane unpacks its own four rows, 32 columns at a time, and loads one of the vectors,
+ * whence every lane gets it by shuffles with constant indices, which are one instruction each. All
+ * loops but those over the columns are unrolled, so that everything stays in registers.
+ *
+ * Nothing is ever jumped over there: lanes that a branch or a loop leaves out compute along, and
+ * forget it. Loops over columns test at their end, for one more round with no lane left would cost as
+ * much as any.
  *
  * cols is a multiple of 32; the subgroup has eight invocations.
  */
@@ -46,30 +49,6 @@ uint tile_row()
 {
     return (gl_LocalInvocationIndex / LANES % 2u * LANES + tile_lane()) * LANE_ROWS;
 }
-
-/* Scales of 32 columns of a row, which the lanes share evenly; and where the four columns begin that
- * the lane has of the vectors. Floats need no scales. */
-#ifdef CODES_SCALES
-
-#define TILE_SCALES CODES_SCALES
-
-uint tile_column(uint step)
-{
-    return codes_column(step, tile_lane() >> 1) + (tile_lane() & 1u) * 4u;
-}
-
-#else
-
-#define TILE_SCALES 1u
-
-uint tile_column(uint step)
-{
-    return step * TILE_COLUMNS + tile_lane() * 4u;
-}
-
-#endif
-
-#define SCALE_LANES (LANES / TILE_SCALES)
 
 /* The vectors of a tile come first, so that without the first there is none: then no steps. Where
  * another is missing the first is taken, and nobody stores what comes out. */

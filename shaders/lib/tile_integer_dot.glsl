@@ -1,69 +1,119 @@
 /* Matrix times many vectors (lib/tile.glsl) as dot products of four int8 at a time.
  *
- * 32 columns at a time, the codes of the weights and the packed vectors (lib/packed.glsl) go to
- * shared memory as [four columns][row] and [four columns][vector], beside their scales. Weights that
- * share a scale, 16 or 32 columns, are multiplied and summed as integers, then become a float:
+ * 64 columns at a time (lib/tile_step.glsl), the codes of the weights and the packed vectors
+ * (lib/packed.glsl) go to shared memory as [four columns][row] and [four columns][vector], beside
+ * their scales. A run of columns that share a scale, 16 or 32, is multiplied and summed as integers,
+ * then becomes a float:
  *
  *     sum of (s code + m) (t q) = s t (sum of code q) + m (sum of t q)
  *
- * x is rounded to int8, 32 columns to a scale; the weights are as they are. Shared memory: 3 KiB +
- * 48 bytes a vector.
+ * where many types have no m, because their codes are signed or can be made so. x is rounded to
+ * int8, 32 columns to a scale; the weights are as they are. Shared memory: up to 6 KiB + 96 bytes a
+ * vector.
  */
+#extension GL_EXT_control_flow_attributes : require
 #extension GL_EXT_spirv_intrinsics : require
 
-#include "tile_group.glsl"
-#include "quant.glsl"
 #include "packed.glsl"
+#include "tile_step.glsl"
 
 /* OpSDotKHR of two words, PackedVectorFormat4x8Bit (0); capabilities DotProduct and
  * DotProductInput4x8BitPacked: the language has no word for it (SPV_KHR_integer_dot_product). */
 spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6019, 6018],
                   id = 4450) int tile_dot4(int a, int b, spirv_literal int packed_format);
 
-#define TILE_FOURS (TILE_COLUMNS / 4u)
-#define TILE_SCALES (TILE_COLUMNS / WEIGHTS_SCALE_COLUMNS)
+#define TILE_FOURS (STEP_COLUMNS / 4u)
+#define TILE_RUNS (STEP_COLUMNS / WEIGHTS_SCALE_COLUMNS)
+#define TILE_RUN_FOURS (WEIGHTS_SCALE_COLUMNS / 4u)
+#define TILE_RUN_SIXTEENS (WEIGHTS_SCALE_COLUMNS / 16u)
+/* Of offsets m, and of sums of t q. */
+#define TILE_OFFSETS(n) (STEP_OFFSETS ? TILE_RUNS * (n) : 4u)
 
 shared int tile_codes[TILE_FOURS * TILE_ROWS];
-shared vec2 tile_scales[TILE_SCALES * TILE_ROWS];
+shared float tile_scales[TILE_RUNS * TILE_ROWS];
+shared float tile_offsets[TILE_OFFSETS(TILE_ROWS)];
 shared int tile_x[TILE_FOURS * TILE_TOKENS];
-shared vec4 tile_x_scales[TILE_TOKENS];
+shared float tile_x_scales[TILE_RUNS * TILE_TOKENS];
+shared float tile_x_sums[TILE_OFFSETS(TILE_TOKENS)];
 
-void tile_fetch_weights(words w, uint rows, uint cols, uint first_row, uint first_column)
+void tile_keep_scale(uint at, vec2 scale)
 {
-    for (uint item = gl_LocalInvocationIndex; item < TILE_ROWS * TILE_COLUMNS / 8u;
-         item += GROUP_SIZE) {
-        uint row = item % TILE_ROWS;
-        uint column = item / TILE_ROWS * 8u;
-        uvec2 codes = uvec2(0u);
-        vec2 scale = vec2(0.0);
-        if (first_row + row < rows && first_column + column < cols) {
-            weights_codes8(w, rows, cols, first_row + row, first_column + column, codes, scale);
+    tile_scales[at] = scale.x;
+    if (STEP_OFFSETS) {
+        tile_offsets[at] = scale.y;
+    }
+}
+
+void tile_fetch_weights(words w, uint rows, uint cols, uint first_row, uint step)
+{
+    bool cut = step_is_cut(step, cols);
+    for (uint i = 0u; i < STEP_ITEMS; i++) {
+        uint row = step_row(i);
+        uint second = step_second(i);
+        uint piece = step * 2u + second;
+        uvec2 codes[4];
+        vec2 scales[4];
+        weights_piece_codes(w, rows, cols, step_matrix_row(first_row, row, rows),
+                            cut ? min(piece, cols / 32u - 1u) : piece, codes, scales);
+        for (uint eight = 0u; eight < 4u; eight++) {
+            uint at = step_place(second, eight) * 2u * TILE_ROWS + row;
+            tile_codes[at] = int(step_signed(codes[eight].x));
+            tile_codes[at + TILE_ROWS] = int(step_signed(codes[eight].y));
         }
-        tile_codes[column / 4u * TILE_ROWS + row] = int(codes.x);
-        tile_codes[(column / 4u + 1u) * TILE_ROWS + row] = int(codes.y);
-        if (column % WEIGHTS_SCALE_COLUMNS == 0u) {
-            tile_scales[column / WEIGHTS_SCALE_COLUMNS * TILE_ROWS + row] = scale;
+        if (CODES_SCALES == 1u) {
+            bool past = cut && piece >= cols / 32u;
+            tile_keep_scale(second * TILE_ROWS + row, past ? vec2(0.0) : scales[0]);
+        } else if (second == 0u) { /* the other piece has the same */
+            for (uint run = 0u; run < CODES_SCALES; run++) {
+                tile_keep_scale(run * TILE_ROWS + row, scales[run]);
+            }
         }
     }
 }
 
-/* x_unit: where the 32 columns of the packed vector begin, in units of 16 bytes, or NO_VECTOR. */
-void tile_fetch_x(f32s x, uint x_unit)
+/* Loads of the vector whose 32 columns begin at `blocks`, 48 bytes each: two sixteens of columns,
+ * and what belongs to their runs. */
+void tile_load_x(uvec2 blocks, uint cols, uint step, out uvec4 codes[2], out vec4 scales[2])
+{
+    uint first = step_first_eight() / 2u;
+    uint second = CODES_SCALES == 4u ? step & 1u : 0u;
+    uint block = step_column(step, first * 2u) / 32u;
+    block = step_is_cut(step, cols) ? min(block, cols / 32u - 1u) : block;
+    words4 units = words4(step_unit(blocks, block * 3u));
+    codes[0] = words4(step_unit(uvec2(units), second)).v[0];
+    codes[1] = words4(step_unit(uvec2(units), second)).v[CODES_SCALES == 4u ? 3u : 1u];
+    scales[0] = uintBitsToFloat(units.v[2]);
+    scales[1] = CODES_SCALES == 4u ? uintBitsToFloat(units.v[5]) : vec4(0.0);
+}
+
+void tile_keep_x(uint step, uvec4 codes[2], vec4 scales[2])
 {
     uint vector = tile_fetched_vector();
-    uint unit = gl_LocalInvocationIndex / TILE_TOKENS; /* 0 or 1 */
-    uvec4 codes = uvec4(0u);
-    vec4 scales = vec4(0.0);
-    if (x_unit != NO_VECTOR) {
-        codes = words4(uvec2(x)).v[x_unit + unit];
-        scales = uintBitsToFloat(words4(uvec2(x)).v[x_unit + 2u]);
+    uint first = step_first_eight() / 2u;
+    for (uint i = 0u; i < 2u; i++) {
+        for (uint four = 0u; four < 4u; four++) {
+            tile_x[((first + i) * 4u + four) * TILE_TOKENS + vector] = int(codes[i][four]);
+        }
+        if (i == 0u || CODES_SCALES == 4u) {
+            uint run = (first + i) / TILE_RUN_SIXTEENS * TILE_TOKENS + vector;
+            tile_x_scales[run] = scales[i].x;
+            if (STEP_OFFSETS) {
+                tile_x_sums[run] = CODES_SCALES != 4u  ? scales[i].w
+                                   : (step & 1u) == 0u ? scales[i].y
+                                                       : scales[i].z;
+            }
+        }
     }
-    for (uint i = 0u; i < 4u; i++) {
-        tile_x[(unit * 4u + i) * TILE_TOKENS + vector] = int(codes[i]);
-    }
-    if (unit == 0u) {
-        tile_x_scales[vector] = scales;
-    }
+}
+
+/* A step of the weights and of the packed vectors. Every invocation must call. */
+void tile_fetch(words w, uint rows, uint cols, uint first_row, uvec2 blocks, uint step)
+{
+    uvec4 codes[2];
+    vec4 scales[2];
+    tile_load_x(blocks, cols, step, codes, scales); /* on the way while weights are unpacked */
+    tile_fetch_weights(w, rows, cols, first_row, step);
+    tile_keep_x(step, codes, scales);
 }
 
 /* The four columns: sums[j][i] += row i times vector j. */
@@ -84,8 +134,25 @@ void tile_multiply(uint four, inout int sums[4][8])
     }
 }
 
-/* The columns of a scale. */
-void tile_multiply_scale(uint number, inout vec4 low[4], inout vec4 high[4])
+/* The sums of a run, as floats. */
+void tile_join(uint run, int sums[4][8], inout vec4 low[4], inout vec4 high[4])
+{
+    uint a = run * TILE_ROWS + tile_row();
+    uint b = run * TILE_TOKENS + tile_vector();
+    for (uint i = 0u; i < 4u; i++) {
+        for (uint j = 0u; j < 4u; j++) {
+            float x_scale = tile_x_scales[b + j];
+            low[j][i] += tile_scales[a + i] * x_scale * float(sums[j][i]);
+            high[j][i] += tile_scales[a + 32u + i] * x_scale * float(sums[j][4u + i]);
+            if (STEP_OFFSETS) {
+                low[j][i] += tile_offsets[a + i] * tile_x_sums[b + j];
+                high[j][i] += tile_offsets[a + 32u + i] * tile_x_sums[b + j];
+            }
+        }
+    }
+}
+
+void tile_multiply_run(uint run, inout vec4 low[4], inout vec4 high[4])
 {
     int sums[4][8];
     for (uint j = 0u; j < 4u; j++) {
@@ -93,40 +160,28 @@ void tile_multiply_scale(uint number, inout vec4 low[4], inout vec4 high[4])
             sums[j][i] = 0;
         }
     }
-    for (uint four = 0u; four < WEIGHTS_SCALE_COLUMNS / 4u; four++) {
-        tile_multiply(number * (WEIGHTS_SCALE_COLUMNS / 4u) + four, sums);
+    for (uint four = 0u; four < TILE_RUN_FOURS; four++) {
+        tile_multiply(run * TILE_RUN_FOURS + four, sums);
     }
-    for (uint i = 0u; i < 4u; i++) {
-        vec2 first = tile_scales[number * TILE_ROWS + tile_row() + i];
-        vec2 second = tile_scales[number * TILE_ROWS + tile_row() + 32u + i];
-        for (uint j = 0u; j < 4u; j++) {
-            vec4 x = tile_x_scales[tile_vector() + j];
-            float x_sum = TILE_SCALES == 1u ? x.w : number == 0u ? x.y : x.z;
-            low[j][i] += x.x * first.x * float(sums[j][i]) + first.y * x_sum;
-            high[j][i] += x.x * second.x * float(sums[j][4u + i]) + second.y * x_sum;
-        }
-    }
+    tile_join(run, sums, low, high);
 }
 
 void tile_product(words w, uint rows, uint cols, uint first_row, f32s x, uint x_row,
                   out vec4 low[4], out vec4 high[4])
 {
-    uint x_unit = NO_VECTOR;
-    if (x_row != NO_VECTOR) {
-        x_unit = x_row / cols * PACK_INT8_UNITS(cols);
-    }
+    uint first = x_row == NO_VECTOR ? 0u : x_row / cols * PACK_INT8_UNITS(cols);
+    uvec2 blocks = step_unit(uvec2(x), first);
     for (uint j = 0u; j < 4u; j++) {
         low[j] = vec4(0.0);
         high[j] = vec4(0.0);
     }
-    for (uint first_column = 0u; first_column < cols; first_column += TILE_COLUMNS) {
+    uint steps = steps_of(cols);
+    for (uint step = 0u; step < steps; step++) {
         barrier();
-        tile_fetch_weights(w, rows, cols, first_row, first_column);
-        tile_fetch_x(x, x_unit);
+        tile_fetch(w, rows, cols, first_row, blocks, step);
         barrier();
-        for (uint number = 0u; number < TILE_SCALES; number++) {
-            tile_multiply_scale(number, low, high);
+        [[unroll]] for (uint run = 0u; run < TILE_RUNS; run++) {
+            tile_multiply_run(run, low, high);
         }
-        x_unit += x_unit == NO_VECTOR ? 0u : 3u;
     }
 }

@@ -45,58 +45,70 @@ void tile_weights(words w, uint rows, uint cols, uint row, uint step, out vec4 f
 
 #endif
 
-/* Sums of the columns of a vector that share scales: from those of the lanes. */
-void tile_totals(vec4 four, out float totals[TILE_SCALES])
+#ifdef CODES_SCALES
+#define TILE_SCALES CODES_SCALES
+#else
+#define TILE_SCALES 1u
+
+/* Where the i-th eight columns of a step begin, where a type has no order of its own. */
+uint codes_column(uint step, uint i)
 {
-    float total = (four.x + four.y) + (four.z + four.w);
-    total += subgroupShuffleXor(total, 1u);
-    if (SCALE_LANES >= 4u) {
-        total += subgroupShuffleXor(total, 2u);
-    }
-    if (SCALE_LANES >= 8u) {
-        total += subgroupShuffleXor(total, 4u);
-    }
+    return step * TILE_COLUMNS + i * 8u;
+}
+#endif
+
+/* What a lane has of 32 columns of its vector, and the sums of the columns of a scale. */
+struct tile_loaded {
+    vec4 fours[LANES];
+    float totals[4];
+};
+
+/* unit: where the vector begins, in units of 16 bytes. */
+tile_loaded tile_fetch(words x, uint unit, uint step)
+{
+    tile_loaded t;
     [[unroll]] for (uint s = 0u; s < TILE_SCALES; s++) {
-        totals[s] = subgroupShuffle(total, s * SCALE_LANES);
+        t.totals[s] = 0.0;
     }
+    [[unroll]] for (uint i = 0u; i < LANES; i++) {
+        uint four = unit + (codes_column(step, i >> 1) >> 2) + (i & 1u);
+        t.fours[i] = uintBitsToFloat(load16(x, four));
+        t.totals[i * TILE_SCALES / LANES] +=
+            (t.fours[i].x + t.fours[i].y) + (t.fours[i].z + t.fours[i].w);
+    }
+    return t;
 }
 
-/* Adds to sums[v] a row's products with the vectors: the columns of one scale. */
-void tile_multiply(vec4 weights[LANES], vec4 x[LANE_VECTORS], uint s, out float sums[LANE_VECTORS])
+/* sums[v] = a row's products with the vectors, the columns of one scale. */
+void tile_multiply(vec4 weights[LANES], tile_loaded t, uint s, out float sums[LANE_VECTORS])
 {
+    const uint fours = LANES / TILE_SCALES;
     [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
         sums[v] = 0.0;
     }
-    [[unroll]] for (uint i = 0u; i < SCALE_LANES; i++) {
-        uint lane = s * SCALE_LANES + i;
+    [[unroll]] for (uint i = s * fours; i < s * fours + fours; i++) {
         [[unroll]] for (uint c = 0u; c < 4u; c++) {
             [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
-                sums[v] += weights[lane][c] * subgroupShuffle(x[v][c], lane);
+                sums[v] += weights[i][c] * subgroupShuffle(t.fours[i][c], v);
             }
         }
     }
 }
 
 /* Adds the products of 32 columns to products[v][r]. */
-void tile_step(words w, uint rows, uint cols, uint row, uint step, f32s x, uint x_rows[LANE_VECTORS],
+void tile_step(words w, uint rows, uint cols, uint row, uint step, tile_loaded t,
                inout vec4 products[LANE_VECTORS])
 {
-    vec4 fours[LANE_VECTORS];
-    float totals[LANE_VECTORS][TILE_SCALES];
-    [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
-        uint unit = (x_rows[v] + tile_column(step)) >> 2;
-        fours[v] = uintBitsToFloat(load16(words(uvec2(x)), unit));
-        tile_totals(fours[v], totals[v]);
-    }
     [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++) {
         vec4 weights[LANES];
         vec2 scales[4];
         tile_weights(w, rows, cols, min(row + r, rows - 1u), step, weights, scales);
         [[unroll]] for (uint s = 0u; s < TILE_SCALES; s++) {
             float sums[LANE_VECTORS];
-            tile_multiply(weights, fours, s, sums);
+            tile_multiply(weights, t, s, sums);
             [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
-                products[v][r] += scales[s].x * sums[v] + scales[s].y * totals[v][s];
+                float total = subgroupShuffle(t.totals[s], v);
+                products[v][r] += scales[s].x * sums[v] + scales[s].y * total;
             }
         }
     }
@@ -106,15 +118,18 @@ void tile_product(words w, uint rows, uint cols, uint first_row, f32s x, uint x_
                   out vec4 low[4], out vec4 high[4])
 {
     vec4 products[LANE_VECTORS];
-    uint x_rows[LANE_VECTORS];
     uint steps = tile_steps(cols, x_row);
     [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
         products[v] = vec4(0.0);
-        x_rows[v] = subgroupShuffle(x_row, v);
     }
     uint row = first_row + tile_row();
-    for (uint step = 0u; step < steps; step++) {
-        tile_step(w, rows, cols, row, step, x, x_rows, products);
+    uint step = 0u;
+    if (steps > 0u) {
+        do {
+            tile_loaded t = tile_fetch(words(uvec2(x)), x_row >> 2, step);
+            tile_step(w, rows, cols, row, step, t, products);
+            step++;
+        } while (step < steps);
     }
     [[unroll]] for (uint v = 0u; v < 4u; v++) {
         low[v] = products[v];

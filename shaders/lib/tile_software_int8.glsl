@@ -1,8 +1,7 @@
 /* Matrix times many vectors (lib/tile.glsl) on a CPU that plays a GPU, as lib/tile_eight_lanes.glsl
  * tells, in integers.
  *
- * x is rounded to int8 (lib/packed.glsl), so that what a lane has of a vector is one word. Two
- * products are one multiplication of 32 bits:
+ * x is rounded to int8 (lib/packed.glsl). Two products are one multiplication of 32 bits:
  *
  *     (c0 + c2 2^16) (x2 + x0 2^16) = c0 x2 + (c0 x0 + c2 x2) 2^16   modulo 2^32
  *
@@ -44,10 +43,11 @@ uint even_pair(uint bytes)
     return uint((int(bytes << 24) >> 8) + (int(bytes << 8) >> 24));
 }
 
-/* The other two. */
-uint odd_pair(uint bytes)
+/* Both of a pair, or of a sum of pairs that do not overflow. */
+int pair_total(uint pair)
 {
-    return even_pair(bytes >> 8);
+    int low = int(pair << 16) >> 16;
+    return low + (int(pair - uint(low)) >> 16);
 }
 
 /* Two codes in the even bytes of a word, c0 + c2 2^16 modulo 2^32. */
@@ -58,63 +58,56 @@ uint code_pair(uint bytes)
                                        : bytes - TILE_CENTER * 0x00010001u;
 }
 
-/* What the lanes have of 32 columns of the vectors: pairs of columns; sums of the columns of a
- * scale, in its first lane; and in lane v the scales of vector v. */
-struct tile_vectors {
-    uint even[LANE_VECTORS];
-    uint odd[LANE_VECTORS];
-    float totals[LANE_VECTORS];
-    float scales[TILE_SCALES];
+/* What a lane has of 32 columns of its vector: pairs of columns; the sums of the columns of a scale of
+ * the weights; and the vector's scale there. */
+struct tile_loaded {
+    uint pairs[16];
+    float totals[4];
+    float scales[4];
 };
 
-float tile_total(uint bytes)
-{
-    vec4 four = unpack_s8x4(bytes);
-    float total = (four.x + four.y) + (four.z + four.w);
-    total += subgroupShuffleXor(total, 1u);
-    if (SCALE_LANES >= 4u) {
-        total += subgroupShuffleXor(total, 2u);
-    }
-    if (SCALE_LANES >= 8u) {
-        total += subgroupShuffleXor(total, 4u);
-    }
-    return total;
-}
+/* The number of the scale that the i-th eight columns of a step have. */
+#define SCALE_OF(i) ((i) * CODES_SCALES / 4u)
 
-/* x_units: where the vectors begin, in units of 16 bytes; own_unit: that of the lane's. */
-tile_vectors tile_fetch(words x, uint x_units[LANE_VECTORS], uint own_unit, uint step)
+/* unit: where the vector begins, in units of 16 bytes. */
+tile_loaded tile_fetch(words x, uint unit, uint step)
 {
-    tile_vectors t;
-    uint column = tile_column(step);
-    uint word = (column >> 5) * 12u + (column >> 2 & 7u);
-    [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
-        uint bytes = x.v[x_units[v] * 4u + word];
-        t.even[v] = even_pair(bytes);
-        t.odd[v] = odd_pair(bytes);
-        t.totals[v] = tile_total(bytes);
+    tile_loaded t;
+    uint sums[4] = uint[4](0u, 0u, 0u, 0u);
+    [[unroll]] for (uint i = 0u; i < 4u; i++) {
+        uint column = codes_column(step, i);
+        uint block = unit + (column >> 5) * 3u;
+        uvec2 bytes = load8(x, block * 2u + (column >> 3 & 3u));
+        [[unroll]] for (uint j = 0u; j < 4u; j++) {
+            uint pair = even_pair(bytes[j >> 1] >> (j & 1u) * 8u);
+            t.pairs[4u * i + j] = pair;
+            sums[SCALE_OF(i)] += pair;
+        }
+        if (i * CODES_SCALES % 4u == 0u) {
+            t.scales[SCALE_OF(i)] = uintBitsToFloat(x.v[(block + 2u) * 4u]);
+        }
     }
-    [[unroll]] for (uint s = 0u; s < TILE_SCALES; s++) {
-        uint block = codes_column(step, s * (4u / TILE_SCALES)) >> 5;
-        t.scales[s] = uintBitsToFloat(x.v[(own_unit + block * 3u + 2u) * 4u]);
+    [[unroll]] for (uint s = 0u; s < CODES_SCALES; s++) {
+        t.totals[s] = float(pair_total(sums[s]));
     }
     return t;
 }
 
 /* sums[v] = a row's products with the vectors, the columns of one scale. */
-void tile_multiply(uvec2 codes[4], tile_vectors t, uint s, out int sums[LANE_VECTORS])
+void tile_multiply(uvec2 codes[4], tile_loaded t, uint s, out int sums[LANE_VECTORS])
 {
+    const uint pairs = 16u / CODES_SCALES;
     uint parts[LANE_VECTORS];
     [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
         sums[v] = 0;
         parts[v] = TILE_HALF;
     }
-    [[unroll]] for (uint i = 0u; i < 2u * SCALE_LANES; i++) {
-        uint lane = s * SCALE_LANES + i / 2u;
-        bool even = (i & 1u) == 0u;
-        bool full = (i + 1u) % TILE_ADDED == 0u || i + 1u == 2u * SCALE_LANES;
-        uint pair = code_pair(codes[lane >> 1][lane & 1u] >> (even ? 0u : 8u));
+    [[unroll]] for (uint i = 0u; i < pairs; i++) {
+        uint at = s * pairs + i;
+        bool full = (i + 1u) % TILE_ADDED == 0u || i + 1u == pairs;
+        uint pair = code_pair(codes[at >> 2][at >> 1 & 1u] >> (at & 1u) * 8u);
         [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
-            parts[v] += pair * subgroupShuffle(even ? t.even[v] : t.odd[v], lane);
+            parts[v] += pair * subgroupShuffle(t.pairs[at], v);
             if (full) {
                 sums[v] += int(parts[v]) >> 16;
                 parts[v] = TILE_HALF;
@@ -123,53 +116,42 @@ void tile_multiply(uvec2 codes[4], tile_vectors t, uint s, out int sums[LANE_VEC
     }
 }
 
+#ifndef CODES_SHARED
+
+codes_shared codes_shared_load(words w, uint rows, uint cols, uint row, uint block)
+{
+    return codes_shared(uvec4(0u), 0u);
+}
+
+void weights_piece_codes_shared(words w, uint rows, uint cols, uint row, uint piece,
+                                codes_shared shared_by, out uvec2 codes[4], out vec2 scales[4])
+{
+    weights_piece_codes(w, rows, cols, row, piece, codes, scales);
+}
+
+#endif
+
 /* What the steps of a block of weights share, of the lane's rows. */
 struct tile_shared {
     codes_shared of_rows[LANE_ROWS];
 };
 
-#ifdef CODES_SHARED
-
-tile_shared tile_load_shared(words w, uint rows, uint cols, uint row, uint step)
-{
-    tile_shared block;
-    [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++) {
-        block.of_rows[r] = codes_shared_load(w, rows, cols, min(row + r, rows - 1u), step >> 3);
-    }
-    return block;
-}
-
-void tile_codes(words w, uint rows, uint cols, uint row, uint step, codes_shared of_row,
-                out uvec2 codes[4], out vec2 scales[4])
-{
-    weights_piece_codes_shared(w, rows, cols, row, step, of_row, codes, scales);
-}
-
-#else
-
-void tile_codes(words w, uint rows, uint cols, uint row, uint step, codes_shared of_row,
-                out uvec2 codes[4], out vec2 scales[4])
-{
-    weights_piece_codes(w, rows, cols, row, step, codes, scales);
-}
-
-#endif
-
 /* Adds the products of 32 columns to products[v][r]. */
-void tile_step(words w, uint rows, uint cols, uint row, uint step, tile_shared block, tile_vectors t,
-               inout vec4 products[LANE_VECTORS])
+void tile_step(words w, uint rows, uint cols, uint row, uint step, tile_shared block,
+               tile_loaded t, inout vec4 products[LANE_VECTORS])
 {
     [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++) {
         uvec2 codes[4];
         vec2 scales[4];
-        tile_codes(w, rows, cols, min(row + r, rows - 1u), step, block.of_rows[r], codes, scales);
-        [[unroll]] for (uint s = 0u; s < TILE_SCALES; s++) {
+        weights_piece_codes_shared(w, rows, cols, min(row + r, rows - 1u), step, block.of_rows[r],
+                                   codes, scales);
+        [[unroll]] for (uint s = 0u; s < CODES_SCALES; s++) {
             int sums[LANE_VECTORS];
             tile_multiply(codes, t, s, sums);
             [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
                 float sum = scales[s].x * float(sums[v]);
                 if (TILE_OFFSETS) {
-                    sum += scales[s].y * subgroupShuffle(t.totals[v], s * SCALE_LANES);
+                    sum += scales[s].y * subgroupShuffle(t.totals[s], v);
                 }
                 products[v][r] += subgroupShuffle(t.scales[s], v) * sum;
             }
@@ -181,29 +163,28 @@ void tile_product(words w, uint rows, uint cols, uint first_row, f32s x, uint x_
                   out vec4 low[4], out vec4 high[4])
 {
     vec4 products[LANE_VECTORS];
-    uint x_units[LANE_VECTORS];
     uint steps = tile_steps(cols, x_row);
-    uint own_unit = x_row / cols * PACK_INT8_UNITS(cols);
+    uint unit = x_row / cols * PACK_INT8_UNITS(cols);
     [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
         products[v] = vec4(0.0);
-        x_units[v] = subgroupShuffle(own_unit, v);
     }
     uint row = first_row + tile_row();
-#ifdef CODES_SHARED
-    for (uint first = 0u; first < steps; first += 8u) {
-        tile_shared block = tile_load_shared(w, rows, cols, row, first);
-        for (uint step = first; step < first + 8u; step++) {
-            tile_vectors t = tile_fetch(words(uvec2(x)), x_units, own_unit, step);
-            tile_step(w, rows, cols, row, step, block, t, products);
-        }
+    uint step = 0u;
+    if (steps > 0u) {
+        do {
+            tile_shared block;
+            [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++) {
+                block.of_rows[r] =
+                    codes_shared_load(w, rows, cols, min(row + r, rows - 1u), step >> 3);
+            }
+            uint last = min(step + 8u, steps);
+            do {
+                tile_loaded t = tile_fetch(words(uvec2(x)), unit, step);
+                tile_step(w, rows, cols, row, step, block, t, products);
+                step++;
+            } while (step < last);
+        } while (step < steps);
     }
-#else
-    tile_shared none;
-    for (uint step = 0u; step < steps; step++) {
-        tile_vectors t = tile_fetch(words(uvec2(x)), x_units, own_unit, step);
-        tile_step(w, rows, cols, row, step, none, t, products);
-    }
-#endif
     [[unroll]] for (uint v = 0u; v < 4u; v++) {
         low[v] = products[v];
         high[v] = products[4u + v];

@@ -10,11 +10,17 @@ struct block_head {
 
 #define CODES_LARGEST CODES_INT8
 
-block_head block_load(words w, uint rows, uint cols, uint row, uint block)
+#define CODES_SCALE_BITS 16u
+
+uint codes_scales_unit(uint rows, uint cols, uint row)
 {
     uint blocks = cols >> 5;
-    uint plane1 = rows * blocks + row * plane_stride16(blocks, 2u);
-    return block_head(unpack_half(w, plane1 * 4u, block));
+    return rows * blocks + row * plane_stride16(blocks, 2u);
+}
+
+block_head block_load(words w, uint rows, uint cols, uint row, uint block)
+{
+    return block_head(unpack_half(w, codes_scales_unit(rows, cols, row) * 4u, block));
 }
 
 vec4 block_four(block_head head, uint codes, uint i)
@@ -30,4 +36,10 @@ uint block_codes(block_head head, uint codes, uint i)
 vec2 block_scale(block_head head)
 {
     return vec2(head.d, 0.0);
+}
+
+void weights_piece_codes_scaled(words w, uint rows, uint cols, uint row, uint piece, uint bits,
+                                out uvec2 codes[4], out vec2 scales[4])
+{
+    weights_piece_codes_of(block_head(unpackHalf2x16(bits).x), w, cols, row, piece, codes, scales);
 }

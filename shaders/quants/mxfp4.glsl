@@ -20,13 +20,24 @@ float power_of_two(int exponent)
     return uintBitsToFloat(uint(exponent + 127) << 23);
 }
 
-block_head block_load(words w, uint rows, uint cols, uint row, uint block)
+#define CODES_SCALE_BITS 8u
+
+uint codes_scales_unit(uint rows, uint cols, uint row)
 {
     uint blocks = cols >> 5;
-    uint plane1 = rows * blocks + row * plane_stride16(blocks, 1u);
-    int exponent = int(unpack_byte(w, plane1 * 4u, block)) - 128;
+    return rows * blocks + row * plane_stride16(blocks, 1u);
+}
+
+block_head head_of(uint e)
+{
+    int exponent = int(e) - 128;
     int part = exponent >> 1;
     return block_head(power_of_two(part), power_of_two(exponent - part));
+}
+
+block_head block_load(words w, uint rows, uint cols, uint row, uint block)
+{
+    return head_of(unpack_byte(w, codes_scales_unit(rows, cols, row) * 4u, block));
 }
 
 /* 32 + value of four codes at once, a byte each. The magnitude of the low three bits is n, and
@@ -55,4 +66,10 @@ uint block_codes(block_head head, uint codes, uint i)
 vec2 block_scale(block_head head)
 {
     return vec2(1.0, -32.0) * head.scale0 * head.scale1;
+}
+
+void weights_piece_codes_scaled(words w, uint rows, uint cols, uint row, uint piece, uint bits,
+                                out uvec2 codes[4], out vec2 scales[4])
+{
+    weights_piece_codes_of(head_of(bits), w, cols, row, piece, codes, scales);
 }

@@ -13,13 +13,24 @@ struct block_head {
 #define CODES_CENTER 16u
 #define CODES_FARTHEST 16u
 
-block_head block_load(words w, uint rows, uint cols, uint row, uint block)
+#define CODES_SCALE_BITS 16u
+
+uint codes_scales_unit(uint rows, uint cols, uint row)
 {
     uint blocks = cols >> 5;
-    uint stride1 = plane_stride16(blocks, 4u);
-    uint plane1 = rows * blocks + row * stride1;
-    uint plane2 = rows * (blocks + stride1) + row * plane_stride16(blocks, 2u);
-    return block_head(w.v[plane1 * 4u + block], unpack_half(w, plane2 * 4u, block));
+    return rows * (blocks + plane_stride16(blocks, 4u)) + row * plane_stride16(blocks, 2u);
+}
+
+uint fifth_bits_of(words w, uint rows, uint cols, uint row, uint block)
+{
+    uint blocks = cols >> 5;
+    return w.v[(rows * blocks + row * plane_stride16(blocks, 4u)) * 4u + block];
+}
+
+block_head block_load(words w, uint rows, uint cols, uint row, uint block)
+{
+    return block_head(fifth_bits_of(w, rows, cols, row, block),
+                      unpack_half(w, codes_scales_unit(rows, cols, row) * 4u, block));
 }
 
 vec4 block_four(block_head head, uint codes, uint i)
@@ -35,4 +46,12 @@ uint block_codes(block_head head, uint codes, uint i)
 vec2 block_scale(block_head head)
 {
     return vec2(1.0, -16.0) * head.d;
+}
+
+void weights_piece_codes_scaled(words w, uint rows, uint cols, uint row, uint piece, uint bits,
+                                out uvec2 codes[4], out vec2 scales[4])
+{
+    block_head head =
+        block_head(fifth_bits_of(w, rows, cols, row, piece), unpackHalf2x16(bits).x);
+    weights_piece_codes_of(head, w, cols, row, piece, codes, scales);
 }

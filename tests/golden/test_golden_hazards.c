@@ -93,8 +93,11 @@ struct memory {
 
 static void memory_init(struct memory *memory, struct moxie_model *model, bool observe)
 {
-    const struct forward_options options = {
-        .context = CONTEXT, .chunk = CHUNK, .kv_type = DTYPE_F16, .observe = observe};
+    const struct forward_options options = {.context = CONTEXT,
+                                            .chunk = CHUNK,
+                                            .kv_type = DTYPE_F16,
+                                            .observe = observe,
+                                            .expert_wide = observe ? 16 : 0};
     const struct backend_functions *on = model->backend->functions;
     struct error err = {{0}};
     *memory = (struct memory){0};
@@ -188,6 +191,26 @@ static void write_list(const struct memory *memory, uint32_t tokens, struct op_l
     op_list_bind(list);
 }
 
+/* Products of experts take tiles as wide as the op before them has cut, which have room. */
+static void expect_tiles_fit(const struct op_list *list)
+{
+    for (uint32_t i = 0; i < list->n_ops; i++) {
+        const struct op *op = &list->ops[i], *group = op;
+        bool up = op->kind == OP_expert_gate_up, down = op->kind == OP_expert_down;
+        const struct tensor *tiles = up ? op->tensors[9] : down ? op->tensors[7] : NULL;
+        while (tiles && (group->kind != OP_expert_group || group->tensors[4] != tiles)) {
+            cr_assert_gt(group, list->ops, "op %u has tiles that nobody has cut", i);
+            group--;
+        }
+        if (tiles) {
+            const struct expert_group_args *a = &group->args.expert_group;
+            cr_expect_eq(op->tile_pairs, a->tile_pairs);
+            cr_expect_geq(tiles->cols, op_expert_tile_words(list->max_tokens, a->top_k,
+                                                            a->n_experts, a->tile_pairs));
+        }
+    }
+}
+
 /* Returns how many ops and steps it has. */
 static struct count check_list(const struct memory *memory, uint32_t tokens)
 {
@@ -203,6 +226,7 @@ static struct count check_list(const struct memory *memory, uint32_t tokens)
     }
     cr_expect_eq(count_hazards(&list, steps, true), 0);
     expect_every_border(&list, steps);
+    expect_tiles_fit(&list);
     struct count count = {list.n_ops, n_steps};
     free(steps);
     op_list_free(&list);

@@ -242,3 +242,33 @@ Test(op_cost, bandwidth_between_sizes)
     peaks.n_read = 0;
     cr_expect(isinf(backend_peaks_read(&peaks, 1)));
 }
+
+Test(op_cost, bandwidth_measured_again)
+{
+    struct backend_peaks peaks = {.n_read = 3, .read = {{1024, 80}, {4096, 40}, {65536, 10}}};
+    backend_peaks_set_read(&peaks, 16384, 50);
+    cr_expect_float_eq(backend_peaks_read(&peaks, 16384), 50, 1e-9);
+    cr_expect_float_eq(peaks.read[0].bytes_per_second, 80, 1e-9); /* a faster memory's */
+    cr_expect_float_eq(backend_peaks_read(&peaks, 1e12), 20, 1e-9);
+    backend_peaks_set_read(&peaks, 1e12, 5);
+    cr_expect_float_eq(backend_peaks_read(&peaks, 1e12), 5, 1e-9);
+    cr_expect_float_eq(backend_peaks_read(&peaks, 4096), 80, 1e-9);
+}
+
+/* Whatever the peaks said before. */
+Test(op_cost, a_session_measures_again)
+{
+    struct moxie_options options = moxie_options_defaults();
+    struct moxie_error err = {0};
+    options.device = "cpu";
+    struct moxie_model *model =
+        moxie_open(check_source_path("models/moxie-tiny.moxie"), &options, &err);
+    cr_assert(model, "%s", err.text);
+    struct moxie_session *session = moxie_session_create(model, NULL, &err);
+    struct moxie_peaks peaks = {.n_read = 1, .read = {{1024, 1}}, .step_seconds = 1000};
+    cr_assert(moxie_peaks_again(session, &peaks, &err), "%s", err.text);
+    cr_expect_gt(peaks.read[0].bytes_per_second, 1e6);
+    cr_expect_lt(peaks.step_seconds, 1);
+    moxie_session_destroy(&session);
+    moxie_close(&model);
+}

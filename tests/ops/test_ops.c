@@ -22,7 +22,7 @@
 enum {
     CPU_ONE_CASE_IN = 5,
     LAVAPIPE_ONE_CASE_IN = 5,
-    SWIFTSHADER_ONE_CASE_IN = 27,
+    SWIFTSHADER_ONE_CASE_IN = 41,
     PRODUCTS_ONE_CASE_IN = 9,
     VECTORS_ONE_CASE_IN = 54,
     EIGHT_LANES_ONE_CASE_IN = 36
@@ -188,7 +188,6 @@ static void run_products(uint32_t arithmetic, const struct vk_options *asked,
     struct vk_tuning tuning = vk_tuning_of_class(0, false);
     tuning.matmul_arithmetic = arithmetic;
     device.fewest_tokens = OP_FEW_TOKENS + 1;
-    device.no_patterns = true;
     run_on_lavapipe(asked, &tuning, device, PRODUCTS);
 }
 
@@ -209,7 +208,6 @@ static void run_eight_lanes(uint32_t arithmetic, struct check_device device)
     struct vk_tuning tuning = vk_tuning_of_class(0, true);
     tuning.matmul_arithmetic = tuning.matvec_arithmetic = arithmetic; /* some read one vector */
     device.fewest_tokens = OP_FEW_TOKENS + 1;
-    device.no_patterns = true;
     device.one_case_in = EIGHT_LANES_ONE_CASE_IN; /* few already */
     run_on_lavapipe(&(struct vk_options){0}, &tuning, device, PRODUCTS);
 }

@@ -6,7 +6,8 @@
 #     newer_mesa.sh TREE [RELEASE [meson test options ...]]
 #
 # TREE is a folder of some 3 GiB that is made if it is not there; it and TREE/tmp/moxie, the build, stay
-# for the next time. RELEASE is sid by default. What each release adds to Debian 12 (Mesa 22.3):
+# for the next time. The build is made afresh where kernels have changed since it was made, or where it
+# was made of another folder, whose files may be older than what was built of the last. RELEASE is sid by default. What each release adds to Debian 12 (Mesa 22.3):
 #
 #     sid       lavapipe with VK_KHR_cooperative_matrix (8 x 8 x 8), subgroup size control and a memory
 #               budget; validation layers that know what matrices ask for
@@ -48,5 +49,11 @@ mount -t proc proc "$tree/proc"
 inside() {
     chroot "$tree" env LC_ALL=C CRITERION_VERBOSITY_LEVEL=1 "$@"
 }
-[ -e "$tree/tmp/moxie/build.ninja" ] || inside meson setup /tmp/moxie /mnt/moxie
+made_of=$tree/tmp/moxie/made_of
+if [ "$(cat "$made_of" 2>/dev/null)" != "$source" ] ||
+    [ -n "$(find "$source/shaders" -newer "$made_of" -print -quit)" ]; then
+    rm -rf "$tree/tmp/moxie"
+    inside meson setup /tmp/moxie /mnt/moxie
+    echo "$source" >"$made_of"
+fi
 inside meson test -C /tmp/moxie --print-errorlogs "$@"

@@ -56,6 +56,7 @@ static uint32_t expert_rows(uint32_t tokens, uint32_t max_tokens, const uint32_t
     uint32_t pairs[EXPERTS] = {0}, distinct = 0, tiles = 0;
     op.args.expert_gate_up = (struct expert_gate_up_args){
         .tiles = max_tokens > 1, .hidden = 2048, .ffn = FFN, .n_experts = EXPERTS, .top_k = TOP_K};
+    op.tile_pairs = op_expert_tile_pairs(max_tokens, TOP_K, EXPERTS, 0);
     vk_plan_op(&op, &caps, &plan);
     bool teams = is(&plan, "expert_gate_up_vec_");
     for (uint32_t i = 0; i < tokens * TOP_K; i++) {
@@ -80,6 +81,27 @@ Test(vk_batch, a_matrix_is_read_once)
     cr_expect_eq(passes_over_matrix(128), 2);
 }
 
+/* A work-group takes a whole tile of an expert's pairs, whoever chose how many these are. */
+Test(vk_batch, tiles_of_experts_are_as_wide_as_they_are_cut)
+{
+    for (uint32_t pairs = 16; pairs <= 64; pairs *= 2) {
+        struct op op = {.kind = OP_expert_down, .max_tokens = 512, .tile_pairs = pairs};
+        struct vk_plan plan = {0};
+        op.dtype = DTYPE_Q4_K;
+        op.args.expert_down = (struct expert_down_args){
+            .tiles = 1, .hidden = 2048, .ffn = FFN, .n_experts = EXPERTS, .top_k = TOP_K};
+        vk_plan_op(&op, &caps, &plan);
+        cr_expect(is(&plan, "expert_down_mat_"));
+        cr_expect_eq(plan.constants[1], pairs);
+        cr_expect_eq(plan.groups[1], 512 * TOP_K / pairs + EXPERTS);
+    }
+    cr_expect_eq(op_expert_tile_pairs(1024, TOP_K, EXPERTS, 0), 32);
+    cr_expect_eq(op_expert_tile_pairs(1024, TOP_K, EXPERTS, 32), 64);
+    cr_expect_eq(op_expert_tile_pairs(2048, TOP_K, EXPERTS, 0), 64);
+    cr_expect_eq(op_expert_tile_pairs(2048, TOP_K, EXPERTS, 128), 32);
+    cr_expect_eq(op_expert_tile_pairs(256, TOP_K, EXPERTS, 16), 16);
+}
+
 Test(vk_batch, an_expert_is_read_once)
 {
     static uint32_t ids[128 * TOP_K];
@@ -96,4 +118,29 @@ Test(vk_batch, an_expert_is_read_once)
         cr_expect_geq(rows, before);
         before = rows;
     }
+}
+
+/* What one token reads: the rows of a small matrix are shared by more lanes, so that the device has
+ * work, and the vector goes through shared memory where there is enough of it. */
+Test(vk_batch, one_token_fills_the_device)
+{
+    struct op op = {.kind = OP_matmul_router, .dtype = DTYPE_F32, .max_tokens = 1};
+    struct vk_plan plan = {0};
+    op.args.matmul_router = (struct matmul_router_args){
+        .cols = 2048, .rule = {.n_experts = EXPERTS, .top_k = TOP_K, .n_groups = 1}};
+    caps.shared_bytes = 32768;
+    vk_plan_op(&op, &caps, &plan);
+    cr_expect_eq(plan.constants[1], 128);
+    cr_expect_eq(plan.constants[2], 1);
+    cr_expect_eq(plan.groups[0], EXPERTS / 2);
+    caps.shared_bytes = 16384;
+    vk_plan_op(&op, &caps, &plan);
+    cr_expect_eq(plan.constants[1], 32);
+    cr_expect_eq(plan.constants[2], 2);
+    op = (struct op){.kind = OP_matmul, .dtype = DTYPE_Q4_K, .max_tokens = 1};
+    op.args.matmul = (struct matmul_args){.rows = 4096, .cols = 2048};
+    vk_plan_op(&op, &caps, &plan);
+    cr_expect_eq(plan.constants[1], 32);
+    cr_expect_eq(plan.constants[2], 1);
+    cr_expect_eq(plan.groups[0], 512);
 }

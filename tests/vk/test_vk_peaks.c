@@ -22,6 +22,29 @@ static void expect_rate(double rate, const char *name)
     cr_expect(isfinite(rate) && rate > 1e3, "%s: %g", name, rate);
 }
 
+/* Only the rate of a buffer of this size, and of larger ones, is replaced. */
+static void measure_again(struct vk_backend *backend, struct backend_peaks *peaks)
+{
+    const struct backend_functions *functions = backend->base.functions;
+    struct error err = {{0}};
+    struct buffer buffer;
+    struct vk_probe probe;
+    uint64_t bytes = 3 * BACKEND_REMEASURE_LEAST;
+    cr_assert(functions->buffer_create(&backend->base, bytes, BUFFER_WEIGHTS, &buffer, &err), "%s",
+              err.text);
+    cr_assert(vk_probe_init(backend, &probe, &err), "%s", err.text);
+    cr_assert(vk_probe_fill(&probe, &buffer, 7, &err), "%s", err.text);
+    vk_probe_free(&probe);
+    for (uint32_t i = 0; i < peaks->n_read; i++) {
+        peaks->read[i].bytes_per_second = 1;
+    }
+    peaks->step_seconds = NAN;
+    cr_assert(functions->peaks_again(&backend->base, &buffer, bytes, peaks, &err), "%s", err.text);
+    expect_rate(backend_peaks_read(peaks, 2 * BACKEND_REMEASURE_LEAST), "read again");
+    cr_expect(peaks->step_seconds > 0 && peaks->step_seconds < 1);
+    functions->buffer_destroy(&backend->base, &buffer);
+}
+
 static void measure(const struct vk_options *options)
 {
     struct vk_backend *backend = open_backend(options);
@@ -47,6 +70,7 @@ static void measure(const struct vk_options *options)
     expect_rate(peaks.matrix_f32, "f32");
     cr_expect_eq(caps->float16, peaks.matrix_f16 > 0);
     cr_expect_eq(caps->integer_dot, peaks.matrix_int8 > 0);
+    measure_again(backend, &peaks);
     struct backend_memory memory;
     backend->base.functions->memory(&backend->base, &memory);
     cr_expect_eq(memory.used, 0);

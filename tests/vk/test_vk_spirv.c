@@ -23,6 +23,7 @@
 #define CAPABILITY_FLOAT16 9
 #define CAPABILITY_INT64 11
 #define CAPABILITY_GROUP_NON_UNIFORM 61
+#define CAPABILITY_GROUP_NON_UNIFORM_BALLOT 64
 #define CAPABILITY_GROUP_NON_UNIFORM_SHUFFLE 65
 /* SPV_KHR_cooperative_matrix, and what its matrices are loaded by. */
 #define CAPABILITY_COOPERATIVE_MATRIX 6022
@@ -38,6 +39,7 @@ static const struct {
     {CAPABILITY_INT64, 1u << VK_TIER_int64},
     {CAPABILITY_GROUP_NON_UNIFORM,
      1u << VK_TIER_cooperative_matrix | 1u << VK_TIER_subgroup_arithmetic},
+    {CAPABILITY_GROUP_NON_UNIFORM_BALLOT, 1u << VK_TIER_eight_lanes},
     {CAPABILITY_GROUP_NON_UNIFORM_SHUFFLE, 1u << VK_TIER_subgroup_arithmetic},
     {CAPABILITY_COOPERATIVE_MATRIX, 1u << VK_TIER_cooperative_matrix},
     {CAPABILITY_VULKAN_MEMORY_MODEL, 1u << VK_TIER_cooperative_matrix},
