@@ -1,9 +1,9 @@
 /* The parts of a prediction. Private to engine/run/prediction*.c.
  *
  *     prediction           what a list costs: the sum of its ops
- *     prediction_measured  what the device can: every rate is measured once, when it is needed
- * first prediction_product   products with weights of ours, as an op has them prediction_alone all
- * other ops, each alone
+ *     prediction_measured  what the device can, measured once, when it is needed first
+ *     prediction_product   products with weights of ours, as an op has them
+ *     prediction_alone     all other ops, each alone
  */
 #pragma once
 
