@@ -341,11 +341,13 @@ struct moxie_cost {
 MOXIE_API bool moxie_eval_cost(struct moxie_session *session, uint32_t n, uint32_t position,
                                const struct moxie_loads *loads, struct moxie_cost *cost,
                                struct moxie_error *err);
-/* Measures again what changes while a machine is used: reading as much as the model has, and a
- * dependent step; as they are most of the time, not at best. peaks: the device's, measured before.
- * Predictions from now on are about now. Some tens of milliseconds; between evaluations only. */
+/* Measures again, in turns and for about so many seconds, what changes while a machine is used:
+ * reading as much as the model has, a dependent step, and the operations that the last prediction
+ * was made of. peaks: the device's, measured before. Predictions from now on are about the average,
+ * interruptions included; fresh: of what is measured from this call on. Between evaluations only.
+ */
 MOXIE_API bool moxie_peaks_again(struct moxie_session *session, struct moxie_peaks *peaks,
-                                 struct moxie_error *err);
+                                 bool fresh, double seconds, struct moxie_error *err);
 /* How long that evaluation would take on a device with these peaks, the session's own; products as
  * the model has them are run on other weights, at the first time, to see how fast they are. */
 MOXIE_API bool moxie_eval_predict(struct moxie_session *session, uint32_t n, uint32_t position,

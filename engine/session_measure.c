@@ -122,12 +122,14 @@ static bool predict_list(struct moxie_session *s, const struct op_list *list, ui
                                                          peaks, seconds, op_seconds, err);
 }
 
-bool moxie_peaks_again(struct moxie_session *s, struct moxie_peaks *peaks, struct moxie_error *out)
+bool moxie_peaks_again(struct moxie_session *s, struct moxie_peaks *peaks, bool fresh,
+                       double seconds, struct moxie_error *out)
 {
     struct error err = {0};
     struct backend_peaks measured;
     memcpy(&measured, peaks, sizeof(measured));
-    if (!make_prediction(s, &err) || !prediction_again(s->prediction, &measured, &err)) {
+    if (!make_prediction(s, &err) ||
+        !prediction_again(s->prediction, &measured, fresh, seconds, &err)) {
         return moxie_error_export(out, &err);
     }
     memcpy(peaks, &measured, sizeof(*peaks));

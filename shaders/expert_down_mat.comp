@@ -1,6 +1,6 @@
 /* parts[pair] = down h[pair] + bias for all pairs of many tokens.
  *
- * Work-group (x, y) makes the tile of rows 64 x ... and of the pairs of tile number y
+ * Work-group (x, y) makes the tile of rows TILE_ROWS x ... and of the pairs of tile number y
  * (lib/expert_tile.glsl): it gathers their h, multiplies (lib/tile.glsl) and scatters to parts.
  * Work-groups past the last tile leave at once, and so do those of an expert that is not here.
  */
@@ -16,35 +16,36 @@ layout(push_constant) uniform push
     expert_down_args args;
 };
 
-/* Of four rows of an expert. */
-vec4 biases(uint expert, uint row)
+uint expert, begin, end; /* those of the tile's pairs */
+
+vec4 tile_bias(uint row)
 {
+    uint first = gl_WorkGroupID.x * TILE_ROWS + row;
     vec4 four = vec4(0.0);
     for (uint i = 0u; i < 4u; i++) {
-        if (row + i < args.hidden) {
-            four[i] = bias_at(args.bias, expert * args.hidden + row + i);
+        if (first + i < args.hidden) {
+            four[i] = bias_at(args.bias, expert * args.hidden + first + i);
         }
     }
     return four;
 }
 
-/* Four rows of the pair at a place of the list; nothing past the tile's end. */
-void store(uint place, uint end, uint row, vec4 rows)
+void tile_store(uint vector, uint row, vec4 four)
 {
-    if (place >= end) {
+    uint first = gl_WorkGroupID.x * TILE_ROWS + row;
+    if (begin + vector >= end) {
         return;
     }
-    uint pair = args.pairs.v[place];
+    uint pair = args.pairs.v[begin + vector];
     for (uint i = 0u; i < 4u; i++) {
-        if (row + i < args.hidden) {
-            args.parts.v[pair * args.hidden + row + i] = rows[i];
+        if (first + i < args.hidden) {
+            args.parts.v[pair * args.hidden + first + i] = four[i];
         }
     }
 }
 
 void main()
 {
-    uint expert, begin, end;
     if (!expert_tile_find(args.tiles, gl_WorkGroupID.y, expert, begin, end)) {
         return;
     }
@@ -58,17 +59,5 @@ void main()
     if (fetched < end) {
         h_row = args.pairs.v[fetched] * args.ffn;
     }
-    uint first_row = gl_WorkGroupID.x * TILE_ROWS;
-    vec4 low[4];
-    vec4 high[4];
-    tile_product(down, args.hidden, args.ffn, first_row, args.h, h_row, low, high);
-
-    uint row = first_row + tile_row();
-    vec4 low_bias = biases(expert, row);
-    vec4 high_bias = biases(expert, row + TILE_HIGH_ROW);
-    for (uint j = 0u; j < 4u; j++) {
-        uint place = begin + tile_vector() + j;
-        store(place, end, row, low[j] + low_bias);
-        store(place + TILE_HIGH_VECTOR, end, row + TILE_HIGH_ROW, high[j] + high_bias);
-    }
+    tile_multiply(down, args.hidden, args.ffn, gl_WorkGroupID.x * TILE_ROWS, args.h, h_row);
 }

@@ -24,7 +24,8 @@ void main()
     f32s weights = args.weights, bias = args.bias, h = args.h;
     uvec2 own = uvec2(row + lane, row + lane + LANES);
     vec2 sums = vec2(0.0);
-    for (uint slot = 0u; slot < top_k; slot++) {
+    uint slot = 0u;
+    do {
         uint expert = min(ids.v[slot], last);
         uvec2 slab = slabs.v[expert];
         if (slab != uvec2(0u)) {
@@ -38,7 +39,8 @@ void main()
             }
             sums += weights.v[slot] * products;
         }
-    }
+        slot++;
+    } while (slot < top_k);
     if (own.x < hidden) {
         args.y.v[own.x] = args.residual.v[own.x] + sums.x;
     }

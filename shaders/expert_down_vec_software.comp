@@ -27,7 +27,8 @@ void main()
     words down = words(address_add(slab, args.down_offset));
     uint row = team_row();
     uint lane = team_lane();
-    for (uint place = begin; place < end; place++) {
+    uint place = begin;
+    do {
         uint pair = expert_team_pair(args.pairs, place);
         vec2 products =
             team_multiply(down, args.hidden, args.ffn, row, args.h, pair, args.h, 0.0);
@@ -38,5 +39,6 @@ void main()
                     products[half_team] + bias_at(args.bias, expert * args.hidden + own);
             }
         }
-    }
+        place++;
+    } while (place < end);
 }

@@ -1,7 +1,7 @@
 /* h[pair] = activation(gate x[t] + gate_bias, up x[t] + up_bias), t = pair / top_k, for all pairs of
  * many tokens.
  *
- * Work-group (x, y) makes the tile of slab rows 64 x ... (32 gates and their ups, interleaved) and
+ * Work-group (x, y) makes the tile of slab rows TILE_ROWS x ... (gates and their ups, interleaved) and
  * of the pairs of tile number y (lib/expert_tile.glsl): it gathers their x, multiplies
  * (lib/tile.glsl) and scatters to h. Work-groups past the last tile leave at once, and so do those
  * of an expert that is not here.
@@ -19,42 +19,42 @@ layout(push_constant) uniform push
     expert_gate_up_args args;
 };
 
-/* Of four slab rows (gate, up, gate, up) of an expert. */
-vec4 biases(uint expert, uint row)
+uint expert, begin, end; /* those of the tile's pairs */
+
+/* Of four slab rows (gate, up, gate, up). */
+vec4 tile_bias(uint row)
 {
     uint bias_stride = (args.ffn + 3u) & ~3u; /* rows are padded to 16 bytes */
+    uint first = (gl_WorkGroupID.x * TILE_ROWS + row) / 2u;
     vec4 four = vec4(0.0);
     for (uint i = 0u; i < 2u; i++) {
-        uint f = row / 2u + i;
-        if (f < args.ffn) {
-            four[2u * i] = bias_at(args.gate_bias, expert * bias_stride + f);
-            four[2u * i + 1u] = bias_at(args.up_bias, expert * bias_stride + f);
+        if (first + i < args.ffn) {
+            four[2u * i] = bias_at(args.gate_bias, expert * bias_stride + first + i);
+            four[2u * i + 1u] = bias_at(args.up_bias, expert * bias_stride + first + i);
         }
     }
     return four;
 }
 
-/* Those of the pair at a place of the list; nothing past the tile's end. */
-void store(uint place, uint end, uint row, vec4 rows)
+void tile_store(uint vector, uint row, vec4 four)
 {
-    if (place >= end) {
+    uint f = (gl_WorkGroupID.x * TILE_ROWS + row) / 2u;
+    if (begin + vector >= end) {
         return;
     }
-    uint pair = args.pairs.v[place];
-    uint f = row / 2u;
+    uint pair = args.pairs.v[begin + vector];
     if (f < args.ffn) {
         args.h.v[pair * args.ffn + f] =
-            activate(args.activation, rows.x, rows.y, args.limit, args.alpha);
+            activate(args.activation, four.x, four.y, args.limit, args.alpha);
     }
     if (f + 1u < args.ffn) {
         args.h.v[pair * args.ffn + f + 1u] =
-            activate(args.activation, rows.z, rows.w, args.limit, args.alpha);
+            activate(args.activation, four.z, four.w, args.limit, args.alpha);
     }
 }
 
 void main()
 {
-    uint expert, begin, end;
     if (!expert_tile_find(args.tiles, gl_WorkGroupID.y, expert, begin, end)) {
         return;
     }
@@ -67,17 +67,6 @@ void main()
     if (fetched < end) {
         x_row = args.pairs.v[fetched] / args.top_k * args.hidden;
     }
-    uint first_row = gl_WorkGroupID.x * TILE_ROWS;
-    vec4 low[4];
-    vec4 high[4];
-    tile_product(words(slab), args.ffn * 2u, args.hidden, first_row, args.x, x_row, low, high);
-
-    uint row = first_row + tile_row();
-    vec4 low_bias = biases(expert, row);
-    vec4 high_bias = biases(expert, row + TILE_HIGH_ROW);
-    for (uint j = 0u; j < 4u; j++) {
-        uint place = begin + tile_vector() + j;
-        store(place, end, row, low[j] + low_bias);
-        store(place + TILE_HIGH_VECTOR, end, row + TILE_HIGH_ROW, high[j] + high_bias);
-    }
+    tile_multiply(words(slab), args.ffn * 2u, args.hidden, gl_WorkGroupID.x * TILE_ROWS, args.x,
+                  x_row);
 }

@@ -37,7 +37,8 @@ void main()
     uint row = team_row();
     uint lane = team_lane();
     uint hidden = args.hidden;
-    for (uint place = begin; place < end; place++) {
+    uint place = begin;
+    do {
         uint pair = expert_team_pair(args.pairs, place);
         uint t = SEVERAL != 0u ? pair / args.top_k : 0u;
         vec2 products = team_multiply(words(slab), args.ffn * 2u, hidden, row, args.x, t, args.norm,
@@ -49,5 +50,6 @@ void main()
                 store(expert, pair, f, products[half_team], up[half_team]);
             }
         }
-    }
+        place++;
+    } while (place < end);
 }

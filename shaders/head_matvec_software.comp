@@ -18,7 +18,8 @@ void main()
     uint lane = team_lane();
     uint rows = args.rows;
     uint n = SEVERAL != 0u ? args.step.n_tokens : 1u;
-    for (uint t = 0u; t < n; t++) {
+    uint t = 0u;
+    do {
         uint vector = t * args.heads + head;
         vec2 products = team_multiply(args.weight, args.heads * rows, args.cols, head * rows + row,
                                       args.x, vector, args.x, 0.0);
@@ -28,5 +29,6 @@ void main()
                 args.y.v[vector * rows + own] = products[half_team];
             }
         }
-    }
+        t++;
+    } while (t < n);
 }

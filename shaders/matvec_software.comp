@@ -18,7 +18,8 @@ void main()
     uint row = team_row();
     uint lane = team_lane();
     uint cols = args.cols;
-    for (uint t = 0u; t < n; t++) {
+    uint t = 0u;
+    do {
         vec2 products =
             team_multiply(args.weight, args.rows, cols, row, args.x, t, args.norm, args.epsilon);
         for (uint half_team = 0u; half_team < 2u; half_team++) {
@@ -29,5 +30,6 @@ void main()
                     products[half_team] + bias_at(args.bias, own) + bias_at(args.residual, i);
             }
         }
-    }
+        t++;
+    } while (t < n);
 }

@@ -124,10 +124,9 @@ struct bench_result {
     double bytes_per_token; /* weights and context, at least */
     double operations_per_token;
     double bytes_per_second, operations_per_second;
-    double bandwidth;       /* bytes per second, of reading as much as the model has, on average */
-    double share;           /* of the bandwidth for answers, of the matrix peak for prompts */
-    double predicted;       /* tokens per second, on average */
-    double judging_seconds; /* that the last prediction took */
+    double bandwidth; /* bytes per second, of reading as much as the model has, on average */
+    double share;     /* of the bandwidth for answers, of the matrix peak for prompts */
+    double predicted; /* tokens per second, on average */
     double submits, dispatches, barriers; /* of one evaluation (a prompt, a token, a batch) */
     double steps;                         /* the same: dependent steps */
     double drift;                         /* speed of the last repetition over that of the first */

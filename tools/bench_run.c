@@ -12,7 +12,15 @@
 /* A last repetition this much slower than the first is worth a sentence. */
 #define DRIFT_WORTH_TELLING 0.93
 #define MAX_DEVICES 32
-/* Repetitions that measuring again may take. */
+/* A repetition is interrupted for probes after so many seconds, and later after a part of what it
+ * has taken so far. */
+#define STRETCH_SECONDS 0.1
+#define STRETCH_PART 10
+/* Probing before and after a repetition takes half as long each as what lies between, but no longer
+ * than that. */
+#define MOST_PROBING 1.0
+/* Every repetition has probes of its own if what was not probed in time takes at most so many
+ * repetitions; otherwise they are averaged over all so far. */
 #define PATIENCE 2
 
 const char *bench_test_name(const struct bench_test *test, char text[48])
@@ -176,26 +184,25 @@ static bool begin(struct bench *b, const struct bench_test *test)
            moxie_generate_next(b->session, &id, &b->err);
 }
 
-/* Reads `tokens` tokens from the test's depth on, or generates them; times gets the seconds of
- * every evaluation, if it is not NULL. */
-static bool advance(struct bench *b, const struct bench_test *test, uint32_t tokens, double *times)
+/* Reads `tokens` tokens from `done` after the test's depth on, or generates them: one evaluation.
+ */
+static bool advance_once(struct bench *b, const struct bench_test *test, uint32_t done,
+                         uint32_t tokens)
 {
-    uint32_t piece = bench_test_piece(test), id;
-    for (uint32_t done = 0, i = 0; done < tokens; i++) {
-        uint32_t n = tokens - done < piece ? tokens - done : piece;
-        double start = clock_seconds();
-        bool ok = test->kind == BENCH_GENERATE
-                      ? moxie_generate_next(b->session, &id, &b->err)
-                      : moxie_eval(b->session, b->ids + test->depth + done, n, &b->err);
-        if (!ok) {
-            return false;
-        }
-        if (times) {
-            times[i] = clock_seconds() - start;
-        }
-        done += n;
+    uint32_t id;
+    return test->kind == BENCH_GENERATE
+               ? moxie_generate_next(b->session, &id, &b->err)
+               : moxie_eval(b->session, b->ids + test->depth + done, tokens, &b->err);
+}
+
+static bool advance(struct bench *b, const struct bench_test *test, uint32_t tokens)
+{
+    uint32_t piece = bench_test_piece(test);
+    bool ok = true;
+    for (uint32_t done = 0; ok && done < tokens; done += piece) {
+        ok = advance_once(b, test, done, tokens - done < piece ? tokens - done : piece);
     }
-    return true;
+    return ok;
 }
 
 /* The session holds none but the text's tokens again. */
@@ -230,7 +237,7 @@ static bool warm_up(struct bench *b, const struct bench_test *test)
 {
     uint32_t most = test->kind == BENCH_PROMPT ? b->setting->chunk : 2 * bench_test_piece(test);
     uint32_t tokens = test->tokens < most ? test->tokens : most;
-    bool ok = b->options->no_warmup || (begin(b, test) && advance(b, test, tokens, NULL));
+    bool ok = b->options->no_warmup || (begin(b, test) && advance(b, test, tokens));
     if (ok) {
         end(b, test);
     }
@@ -282,32 +289,38 @@ static uint32_t judged_position(const struct bench_test *test)
            (test->kind == BENCH_PROMPT ? 0 : (test->tokens - bench_test_piece(test)) / 2);
 }
 
-/* After every repetition, and as long as that takes no longer than the repetition did: what a
- * machine can do changes while others use its memory, so that only what was measured at the same
- * time can be compared. */
+static void tell_unpredictable(struct bench *b)
+{
+    fprintf(stderr, "moxie bench: no predicted speed: %s\n", b->err.text);
+    b->unpredictable = true;
+}
+
+/* Alternately with what is measured, and for as long: what a machine can do changes while others
+ * use its memory and its cores, so that only what was measured at the same time can be compared. */
+static void probe(struct bench *b, bool fresh, double seconds)
+{
+    if (b->peaks->known && !b->unpredictable &&
+        !moxie_peaks_again(b->session, &b->now, fresh, seconds, &b->err)) {
+        tell_unpredictable(b);
+    }
+}
+
+/* From what was measured since a fresh probe; what was not yet is now. */
 static void predict(struct bench *b, const struct moxie_loads *loads, uint32_t repetition,
                     struct bench_result *r)
 {
     uint32_t piece = bench_test_piece(&r->test);
-    double start = clock_seconds(), seconds;
+    double seconds;
     if (!b->peaks->known || b->unpredictable) {
         return;
     }
-    if (repetition > 0 && r->judging_seconds > PATIENCE * r->seconds[repetition - 1]) {
-        r->predictions[repetition] = r->predictions[repetition - 1];
-        r->bandwidths[repetition] = r->bandwidths[repetition - 1];
-        return;
-    }
-    if (!moxie_peaks_again(b->session, &b->now, &b->err) ||
-        !moxie_eval_predict(b->session, piece, judged_position(&r->test), loads, &b->now, &seconds,
+    if (!moxie_eval_predict(b->session, piece, judged_position(&r->test), loads, &b->now, &seconds,
                             &b->err)) {
-        fprintf(stderr, "moxie bench: no predicted speed: %s\n", b->err.text);
-        b->unpredictable = true;
+        tell_unpredictable(b);
         return;
     }
     r->predictions[repetition] = piece / seconds;
     r->bandwidths[repetition] = moxie_peaks_read(&b->now, (double)b->setting->info.weight_bytes);
-    r->judging_seconds = clock_seconds() - start;
 }
 
 static double mean_of(const double *values, uint32_t n)
@@ -363,29 +376,85 @@ static void tell_drift(const struct bench_result *r)
     }
 }
 
+static void add_counts(struct bench *b, struct moxie_counts *sum, const struct moxie_counts *before)
+{
+    struct moxie_counts now;
+    moxie_counts(b->session, &now);
+    sum->submits += now.submits - before->submits;
+    sum->dispatches += now.dispatches - before->dispatches;
+    sum->barriers += now.barriers - before->barriers;
+}
+
+/* Whether a repetition can be interrupted for probes: a prompt is one evaluation, and what is
+ * generated is under way all the time. */
+static bool has_breaks(const struct bench_test *test)
+{
+    return test->kind == BENCH_ANSWER || test->kind == BENCH_BATCH;
+}
+
+/* One repetition: *seconds without the probes in between; times gets those of every evaluation. */
+static bool advance_timed(struct bench *b, const struct bench_test *test, double *times,
+                          double *seconds, struct moxie_counts *counts)
+{
+    uint32_t piece = bench_test_piece(test);
+    double stretch = 0;
+    struct moxie_counts before;
+    *seconds = 0;
+    *counts = (struct moxie_counts){0};
+    moxie_counts(b->session, &before);
+    for (uint32_t done = 0, i = 0; done < test->tokens; i++) {
+        uint32_t n = test->tokens - done < piece ? test->tokens - done : piece;
+        double start = clock_seconds();
+        if (!advance_once(b, test, done, n)) {
+            return false;
+        }
+        times[i] = clock_seconds() - start;
+        *seconds += times[i];
+        stretch += times[i];
+        done += n;
+        if (has_breaks(test) && done < test->tokens && stretch >= STRETCH_SECONDS &&
+            stretch >= *seconds / STRETCH_PART) {
+            add_counts(b, counts, &before);
+            probe(b, false, STRETCH_SECONDS);
+            moxie_counts(b->session, &before);
+            stretch = 0;
+        }
+    }
+    add_counts(b, counts, &before);
+    return true;
+}
+
+/* Of a probe before or after a repetition that takes so long. */
+static double probe_seconds(const struct bench_test *test, double repetition)
+{
+    double most = has_breaks(test) ? STRETCH_SECONDS / 2 : MOST_PROBING;
+    return repetition / 2 < most ? repetition / 2 : most;
+}
+
 /* times has room for the seconds of every evaluation. */
 static bool repeat(struct bench *b, const struct moxie_loads *loads, struct bench_result *r,
                    double *times, uint32_t evaluations)
 {
-    struct moxie_counts before, after;
+    struct moxie_counts counts = {0};
+    bool fresh = true;
+    predict(b, loads, 0, r); /* so that it is known what to probe */
     for (uint32_t i = 0; i < r->n; i++) {
+        double last = i > 0 ? r->seconds[i - 1] : STRETCH_SECONDS;
         show_progress(b, &r->test, i);
-        if (!begin(b, &r->test)) {
+        probe(b, fresh, probe_seconds(&r->test, last));
+        if (!begin(b, &r->test) ||
+            !advance_timed(b, &r->test, times + (size_t)i * evaluations, &r->seconds[i], &counts)) {
             return false;
         }
-        moxie_counts(b->session, &before);
-        double start = clock_seconds();
-        if (!advance(b, &r->test, r->test.tokens, times + (size_t)i * evaluations)) {
-            return false;
-        }
-        r->seconds[i] = clock_seconds() - start;
-        moxie_counts(b->session, &after);
         end(b, &r->test);
+        probe(b, false, probe_seconds(&r->test, r->seconds[i]));
+        double start = clock_seconds();
         predict(b, loads, i, r);
+        fresh = fresh && clock_seconds() - start < PATIENCE * r->seconds[i];
     }
-    r->submits = (double)(after.submits - before.submits) / evaluations;
-    r->dispatches = (double)(after.dispatches - before.dispatches) / evaluations;
-    r->barriers = (double)(after.barriers - before.barriers) / evaluations;
+    r->submits = (double)counts.submits / evaluations;
+    r->dispatches = (double)counts.dispatches / evaluations;
+    r->barriers = (double)counts.barriers / evaluations;
     summarise(r, times, (size_t)r->n * evaluations);
     return judge(b, loads, r);
 }

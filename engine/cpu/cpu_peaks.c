@@ -17,12 +17,13 @@
 #define LARGEST_READ (UINT64_C(1) << 30)
 #define READ_GROWTH 4
 /* What one measurement reads, and how often it is repeated. Of peaks the fastest counts, because
- * everything else that runs on a machine only makes it slower; of what is measured again the middle
- * one, because that is what work meets. */
+ * everything else that runs on a machine only makes it slower. What is measured again is read once,
+ * interruptions included, because that is what work meets; of steps the middle one counts, because
+ * what interrupts is far longer than they are and is not due to them. */
 #define READ_BYTES_AT_LEAST (UINT64_C(512) << 20)
 #define READ_BYTES_AGAIN (UINT64_C(64) << 20)
 #define REPETITIONS 5
-#define PHASES_AGAIN 500
+#define PHASES_AGAIN 100
 enum statistic { FASTEST = 0, MIDDLE = REPETITIONS / 2 };
 #define ROUNDS (UINT64_C(1) << 18)
 #define PHASES 2000
@@ -52,17 +53,20 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double time_loop(struct thread_pool *pool, thread_fn fn, struct loop *loop,
-                        enum statistic statistic)
+static double time_once(struct thread_pool *pool, thread_fn fn, struct loop *loop)
 {
-    double seconds[REPETITIONS];
+    double start = now();
+    thread_pool_for(pool, thread_pool_size(pool), 1, fn, loop);
+    return now() - start;
+}
+
+static double time_loop(struct thread_pool *pool, thread_fn fn, struct loop *loop)
+{
+    double fastest = INFINITY;
     for (uint32_t i = 0; i < REPETITIONS; i++) {
-        double start = now();
-        thread_pool_for(pool, thread_pool_size(pool), 1, fn, loop);
-        seconds[i] = now() - start;
+        fastest = fmin(fastest, time_once(pool, fn, loop));
     }
-    qsort(seconds, REPETITIONS, sizeof(*seconds), by_size);
-    return seconds[statistic];
+    return fastest;
 }
 
 /* ---- reading ---- */
@@ -103,7 +107,7 @@ static bool measure_reading(struct backend *backend, struct thread_pool *pool, s
         }
         uint64_t used = loop->part * threads;
         loop->rounds = (READ_BYTES_AT_LEAST + used - 1) / used;
-        double seconds = time_loop(pool, read_part, loop, FASTEST);
+        double seconds = time_loop(pool, read_part, loop);
         peaks->read[peaks->n_read].bytes = bytes;
         peaks->read[peaks->n_read++].bytes_per_second =
             (double)used * (double)loop->rounds / seconds;
@@ -171,7 +175,7 @@ static double measure_products(struct thread_pool *pool, struct loop *loop,
 {
     loop->rounds = ROUNDS;
     loop->multiply = product;
-    double seconds = time_loop(pool, multiply, loop, FASTEST);
+    double seconds = time_loop(pool, multiply, loop);
     return operations * ROUNDS * thread_pool_size(pool) / seconds;
 }
 
@@ -200,7 +204,7 @@ void cpu_peaks_measure_again(struct thread_pool *pool, const struct buffer *buff
     if (loop.part > 0) {
         uint64_t used = loop.part * threads;
         loop.rounds = (READ_BYTES_AGAIN + used - 1) / used;
-        double seconds = time_loop(pool, read_part, &loop, MIDDLE);
+        double seconds = time_once(pool, read_part, &loop);
         backend_peaks_set_read(peaks, (double)bytes, (double)used * (double)loop.rounds / seconds);
     }
     peaks->step_seconds = fmax(measure_step(pool, PHASES_AGAIN, MIDDLE), peaks->dispatch_seconds);

@@ -122,8 +122,8 @@ struct backend_functions {
     /* Takes some seconds. Optional (NULL). */
     bool (*peaks)(struct backend *backend, struct backend_peaks *peaks, struct error *err);
     /* Measures again what changes while a machine is used, and puts it into peaks: reading the
-     * first `bytes` (at least BACKEND_REMEASURE_LEAST) of a buffer, and a dependent step. As they
-     * are most of the time, not at best; some tens of milliseconds. Optional (NULL). */
+     * first `bytes` (at least BACKEND_REMEASURE_LEAST) of a buffer, and a dependent step. As work
+     * meets them, not at best; some milliseconds of a fast device's. Optional (NULL). */
     bool (*peaks_again)(struct backend *backend, const struct buffer *buffer, uint64_t bytes,
                         struct backend_peaks *peaks, struct error *err);
 };

@@ -9,23 +9,25 @@
 /* Sorted experts are measured with 1, 2, 4 ... tokens each; more do not make them faster. */
 #define MAX_VECTORS 512
 
-/* Seconds of so many operations of experts that get `tokens` each: between the rates of the two
- * powers of two around their number. */
+/* Seconds of so many operations of experts that get `tokens` each: an expert's seconds lie between
+ * those of the two powers of two around their number, as a part for its weights, which is paid
+ * once, and one for every token would. */
 static bool experts_seconds(struct prediction *p, const struct op *op, double tokens,
                             double operations, const struct backend_peaks *peaks, double *seconds,
                             struct error *err)
 {
-    struct measured low, high;
+    struct prediction_rate low, high;
     tokens = fmax(1, fmin(tokens, MAX_VECTORS));
-    double power = floor(log2(tokens) + 1e-9), part = log2(tokens) - power;
-    if (!prediction_find(p, op, (uint32_t)exp2(power), peaks, &low, err)) {
+    double power = floor(log2(tokens) + 1e-9), few = exp2(power), part = tokens / few - 1;
+    if (!prediction_find(p, op, (uint32_t)few, peaks, &low, err)) {
         return false;
     }
     high = low;
-    if (part > 0.01 && !prediction_find(p, op, (uint32_t)exp2(power + 1), peaks, &high, err)) {
+    if (part > 0.01 && !prediction_find(p, op, 2 * (uint32_t)few, peaks, &high, err)) {
         return false;
     }
-    *seconds = operations * (low.operation + part * (high.operation - low.operation));
+    double expert = few * low.operation * (1 - part) + 2 * few * high.operation * part;
+    *seconds = operations * expert / tokens;
     return true;
 }
 
@@ -65,6 +67,7 @@ static bool seconds_of_op(struct prediction *p, const struct op *op, uint32_t n,
                           double resident, double *seconds, struct error *err)
 {
     struct op_cost cost = op_cost_of(op, n, position, loads);
+    struct prediction_rate rate = {0};
     double memory = (cost.weight_bytes + cost.cache_bytes) / resident +
                     cost.activation_bytes / backend_peaks_read(peaks, cost.activation_bytes);
     bool ok;
@@ -73,12 +76,11 @@ static bool seconds_of_op(struct prediction *p, const struct op *op, uint32_t n,
     } else if (prediction_is_sorted(op)) {
         ok = experts_seconds(p, op, tokens_of_expert(op, n), cost.operations, peaks, seconds, err);
     } else {
-        struct measured measured;
         bool one = op->kind == OP_matmul && op->args.matmul.one_row;
-        ok = prediction_find(p, op, one ? 1 : n, peaks, &measured, err);
-        *seconds = measured.fixed + cost.operations * measured.operation;
+        ok = prediction_find(p, op, one ? 1 : n, peaks, &rate, err);
+        *seconds = rate.fixed + cost.operations * rate.operation;
     }
-    *seconds = fmax(*seconds, memory);
+    *seconds = rate.from_memory ? *seconds : fmax(*seconds, memory);
     return ok;
 }
 

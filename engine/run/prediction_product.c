@@ -9,15 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* With many tokens a matrix of this size tells how fast larger ones are, and few of them do: it is
- * not memory that limits them. */
-#define MATRIX_BYTES (UINT64_C(2) << 20)
+/* With many tokens so many weights tell how fast more are, as it is not memory that limits them: a
+ * few matrices, or one of that size, so that preparing the tokens weighs as it does in a list. */
+#define MATRICES_BYTES (UINT64_C(8) << 20)
 #define FEW_MATRICES 4
-#define MANY_TOKENS 4
 #define MAX_OPS 4096
 #define MAX_EXPERTS 1024
 #define MAX_PAIRS 32768
 #define WEIGHT_ALIGN 256
+/* Weights of which that part is read come from where all of them come from. */
+#define ENOUGH_OF_MEMORY 4
 
 /* Experts find their way by these: ops without sorted pairs have their experts at slabs[i * top_k],
  * each in its slot; an op with sorted ones has all. */
@@ -43,6 +44,7 @@ bool prediction_is_product(enum op_kind kind)
 /* What a measurement is made of. */
 struct trial {
     const struct op *original;
+    const struct buffer *weights;
     uint64_t rows, cols; /* of a matrix */
     uint64_t stride;     /* bytes from one to the next */
     uint32_t matrices, n_ops, tokens;
@@ -73,17 +75,18 @@ static void plan_matrices(const struct prediction *p, struct trial *t)
                     : op->args.matmul.cols;
     uint64_t cols = heads ? op->args.head_matmul.cols : t->cols;
     uint64_t row_bytes = dtype_matrix_bytes(dtype_info(op->dtype), 1, cols);
-    uint64_t room = p->buffers[PREDICTION_WEIGHTS].bytes;
+    uint64_t room = p->weight_bytes;
     if (!heads) {
-        uint64_t most = t->tokens < MANY_TOKENS ? room / FEW_MATRICES : MATRIX_BYTES;
+        uint64_t most = t->tokens < PREDICTION_MANY_TOKENS ? room / FEW_MATRICES : MATRICES_BYTES;
         most = most / row_bytes > 64 ? most / row_bytes : 64;
         t->rows = smaller(t->rows, most);
     }
     t->stride = (dtype_matrix_bytes(dtype_info(op->dtype), t->rows, cols) + WEIGHT_ALIGN - 1) /
                 WEIGHT_ALIGN * WEIGHT_ALIGN;
     t->matrices = (uint32_t)smaller(room / t->stride, MAX_OPS);
-    if (t->tokens >= MANY_TOKENS) {
-        t->matrices = (uint32_t)smaller(t->matrices, FEW_MATRICES);
+    if (t->tokens >= PREDICTION_MANY_TOKENS) {
+        uint64_t enough = MATRICES_BYTES / t->stride > 1 ? MATRICES_BYTES / t->stride : 1;
+        t->matrices = (uint32_t)smaller(t->matrices, smaller(enough, FEW_MATRICES));
     }
     t->n_ops = t->matrices;
 }
@@ -134,7 +137,7 @@ static void plan_experts(const struct prediction *p, struct trial *t)
     t->stride =
         (dtype_matrix_bytes(dtype_info(t->original->dtype), t->rows, t->cols) + WEIGHT_ALIGN - 1) /
         WEIGHT_ALIGN * WEIGHT_ALIGN;
-    uint64_t n = smaller(p->buffers[PREDICTION_WEIGHTS].bytes / t->stride, MAX_EXPERTS);
+    uint64_t n = smaller(p->weight_bytes / t->stride, MAX_EXPERTS);
     if (prediction_is_sorted(t->original)) {
         uint64_t enough = n / t->tokens > 2 * FEW_MATRICES ? n / t->tokens : 2 * FEW_MATRICES;
         n = smaller(smaller(n, n_experts_of(t->original)), enough);
@@ -156,8 +159,10 @@ static void plan_experts(const struct prediction *p, struct trial *t)
 }
 
 /* Experts lie in memory in another order than they are asked for in. */
-static bool write_tables(struct prediction *p, const struct trial *t, struct error *err)
+static bool write_tables(struct prediction *p, const struct trial *t,
+                         struct prediction_probe *probe, struct error *err)
 {
+    const struct backend_functions *functions = p->backend->functions;
     struct tables *tables = calloc(1, sizeof(*tables));
     if (!tables) {
         return error_set(err, "not enough memory to predict a speed");
@@ -165,7 +170,7 @@ static bool write_tables(struct prediction *p, const struct trial *t, struct err
     bool sorted = prediction_is_sorted(t->original);
     uint32_t random = 1, n = t->matrices;
     for (uint32_t e = 0; e < n; e++) {
-        tables->slabs[e] = p->buffers[PREDICTION_WEIGHTS].address + e * t->stride;
+        tables->slabs[e] = t->weights->address + e * t->stride;
         tables->offsets[e + 1] = (e + 1) * t->tokens;
     }
     for (uint32_t e = n; !sorted && e > 1; e--) {
@@ -183,8 +188,10 @@ static bool write_tables(struct prediction *p, const struct trial *t, struct err
     if (sorted) {
         op_expert_cut(tables->offsets, n, t->original->tile_pairs, tables->tiles);
     }
-    bool ok = p->backend->functions->write(p->backend, &p->buffers[PREDICTION_TABLES], 0, tables,
-                                           sizeof(*tables), err);
+    bool ok = functions->buffer_create(p->backend, sizeof(*tables), BUFFER_ACTIVATIONS,
+                                       &probe->tables, err);
+    probe->tables.bytes = ok ? sizeof(*tables) : 0;
+    ok = ok && functions->write(p->backend, &probe->tables, 0, tables, sizeof(*tables), err);
     free(tables);
     return ok;
 }
@@ -232,110 +239,109 @@ static const char *places_of(enum op_kind kind)
 }
 
 /* The tensor `which` of the op in a measurement; `offset` is into what is read and written. */
-static struct tensor placed(const struct prediction *p, const struct op *op, uint32_t which,
-                            uint64_t offset)
+static struct tensor placed(const struct prediction *p, const struct op *op,
+                            const struct buffer *tables, uint32_t which, uint64_t offset)
 {
     switch (places_of(op->kind)[which]) {
     case 'S':
-        return prediction_tensor(p, PREDICTION_STEP, 0);
+        return prediction_tensor(&p->buffers[PREDICTION_STEP], 0);
     case 'I':
-        return prediction_tensor(p, PREDICTION_INPUT, offset);
+        return prediction_tensor(&p->buffers[PREDICTION_INPUT], offset);
     case 'O':
-        return prediction_tensor(p, PREDICTION_OUTPUT, offset);
+        return prediction_tensor(&p->buffers[PREDICTION_OUTPUT], offset);
     case 'D':
-        return prediction_tensor(p, PREDICTION_TABLES, offsetof(struct tables, ids));
+        return prediction_tensor(tables, offsetof(struct tables, ids));
     case 'F':
-        return prediction_tensor(p, PREDICTION_TABLES, offsetof(struct tables, offsets));
+        return prediction_tensor(tables, offsetof(struct tables, offsets));
     case 'C':
-        return prediction_tensor(p, PREDICTION_TABLES, offsetof(struct tables, tiles));
+        return prediction_tensor(tables, offsetof(struct tables, tiles));
     case 'P':
-        return prediction_tensor(p, PREDICTION_TABLES, offsetof(struct tables, pairs));
+        return prediction_tensor(tables, offsetof(struct tables, pairs));
     default:
         return *op->tensors[which];
     }
 }
 
-/* The tensors of the ops of a measurement: ops take turns with sets of them, so that with many
- * tokens what an op reads and writes lies elsewhere than that of the op before, as in a list. */
-struct trial_tensors {
-    uint32_t n_sets;
-    struct tensor sets[FEW_MATRICES][OP_MAX_TENSORS];
-    struct tensor *weights; /* of each op */
-};
-
-static void place_tensors(const struct prediction *p, const struct trial *t, uint32_t tokens,
-                          struct trial_tensors *tensors)
+/* Ops take turns with sets of tensors, so that with many tokens what an op reads and writes lies
+ * elsewhere than that of the op before, as in a list. Each set has OP_MAX_TENSORS of them. */
+static uint32_t place_tensors(const struct prediction *p, const struct trial *t, uint32_t tokens,
+                              const struct buffer *tables, struct tensor *sets)
 {
     const struct op *op = t->original;
     uint64_t piece = (tokens * token_bytes(t) + WEIGHT_ALIGN - 1) / WEIGHT_ALIGN * WEIGHT_ALIGN;
-    bool apart = tokens >= MANY_TOKENS && p->buffers[PREDICTION_INPUT].bytes / piece > FEW_MATRICES;
-    tensors->n_sets = apart ? FEW_MATRICES : 1;
+    bool apart = tokens >= PREDICTION_MANY_TOKENS &&
+                 p->buffers[PREDICTION_INPUT].bytes / piece > FEW_MATRICES;
+    uint32_t n_sets = apart ? FEW_MATRICES : 1;
     assert(strlen(places_of(op->kind)) == op->n_tensors);
-    for (uint32_t set = 0; set < tensors->n_sets; set++) {
+    for (uint32_t set = 0; set < n_sets; set++) {
         for (uint32_t k = 0; k < op->n_tensors; k++) {
-            if (op->tensors[k]) {
-                tensors->sets[set][k] = placed(p, op, k, set * piece);
+            /* Those of index 1 are set op by op. */
+            if (op->tensors[k] && k != 1) {
+                sets[set * OP_MAX_TENSORS + k] = placed(p, op, tables, k, set * piece);
             }
         }
     }
+    return n_sets;
 }
 
-static void add_op(const struct prediction *p, const struct trial *t, uint32_t i,
-                   struct trial_tensors *tensors, uint32_t tokens, struct op_list *list)
+static void add_op(const struct trial *t, uint32_t i, uint32_t tokens, struct tensor *set,
+                   struct tensor *weight, struct prediction_probe *probe)
 {
-    struct op *op = &list->ops[list->n_ops++];
-    struct tensor *weight = &tensors->weights[i];
+    struct op *op = &probe->list.ops[probe->list.n_ops++];
     *op = *t->original;
     op->max_tokens = tokens;
     for (uint32_t k = 0; k < op->n_tensors; k++) {
-        op->tensors[k] = op->tensors[k] ? &tensors->sets[i % tensors->n_sets][k] : NULL;
+        op->tensors[k] = op->tensors[k] ? &set[k] : NULL;
     }
     op->tensors[1] = weight;
     if (t->top_k > 0) {
         uint64_t first = (uint64_t)i * t->top_k;
-        *weight = prediction_tensor(p, PREDICTION_TABLES, first * sizeof(uint64_t));
+        *weight = prediction_tensor(&probe->tables, first * sizeof(uint64_t));
         shape_experts(t, op);
     } else {
-        *weight = prediction_tensor(p, PREDICTION_WEIGHTS, i * t->stride);
+        *weight = prediction_tensor(t->weights, i * t->stride);
         shape_matrix(t, op);
     }
 }
 
-static bool time_trial(struct prediction *p, struct trial *t, const struct backend_peaks *peaks,
-                       struct measured *m, struct error *err)
+static bool make_probe(struct prediction *p, const struct trial *t, struct measured *m,
+                       struct error *err)
 {
+    struct prediction_probe *probe = &m->probes[m->n_probes++];
     bool sorted = prediction_is_sorted(t->original);
     uint32_t tokens = sorted ? t->matrices / t->top_k * t->tokens : t->tokens;
-    struct op_list list = {0};
-    struct trial_tensors tensors = {.weights = calloc(t->n_ops, sizeof(struct tensor))};
-    if (!tensors.weights || !op_list_init(&list, tokens, t->n_ops, err)) {
-        free(tensors.weights);
+    size_t shared = (size_t)FEW_MATRICES * OP_MAX_TENSORS;
+    probe->tensors = calloc(shared + t->n_ops, sizeof(struct tensor));
+    if (!probe->tensors || !op_list_init(&probe->list, tokens, t->n_ops, err)) {
         return error_set(err, "not enough memory to predict a speed");
     }
-    place_tensors(p, t, tokens, &tensors);
+    if (t->top_k > 0 && !write_tables(p, t, probe, err)) {
+        return false;
+    }
+    uint32_t n_sets = place_tensors(p, t, tokens, &probe->tables, probe->tensors);
     for (uint32_t i = 0; i < t->n_ops; i++) {
-        add_op(p, t, i, &tensors, tokens, &list);
+        struct tensor *set = probe->tensors + (size_t)(i % n_sets) * OP_MAX_TENSORS;
+        add_op(t, i, tokens, set, probe->tensors + shared + i, probe);
     }
-    op_list_bind(&list);
-    double seconds;
-    bool ok = prediction_time(p, &list, tokens, 0, peaks, &seconds, err);
     double pairs = t->top_k > 0 ? (double)tokens * t->top_k : tokens;
-    m->operation = ok ? seconds / (2.0 * (double)t->rows * (double)t->cols * pairs * t->n_ops) : 0;
+    double heads = 1;
     if (t->original->kind == OP_head_matmul) {
-        m->operation *= t->original->args.head_matmul.heads;
+        heads = t->original->args.head_matmul.heads;
     }
-    op_list_free(&list);
-    free(tensors.weights);
-    return ok;
+    m->operations[0] = 2.0 * (double)t->rows * (double)t->cols * pairs * t->n_ops / heads;
+    m->from_memory = t->matrices * t->stride >= p->weight_bytes / ENOUGH_OF_MEMORY;
+    return prediction_probe_create(p, probe, tokens, 0, err);
 }
 
-bool prediction_measure_product(struct prediction *p, const struct op *op,
-                                const struct backend_peaks *peaks, struct measured *m,
+bool prediction_measure_product(struct prediction *p, const struct op *op, struct measured *m,
                                 struct error *err)
 {
-    struct trial t = {.original = op, .tokens = m->tokens};
-    bool experts = op->kind != OP_matmul && op->kind != OP_head_matmul;
-    if (experts) {
+    struct trial t = {
+        .original = op, .tokens = m->tokens, .weights = prediction_weights(p, op->dtype, err)};
+    if (!t.weights) {
+        return false;
+    }
+    if (op->kind != OP_matmul && op->kind != OP_head_matmul) {
         plan_experts(p, &t);
     } else {
         plan_matrices(p, &t);
@@ -347,6 +353,5 @@ bool prediction_measure_product(struct prediction *p, const struct op *op,
            t.tokens * token_bytes(&t) > p->buffers[PREDICTION_OUTPUT].bytes) {
         t.tokens /= 2;
     }
-    return prediction_fill_weights(p, op->dtype, err) && (!experts || write_tables(p, &t, err)) &&
-           time_trial(p, &t, peaks, m, err);
+    return make_probe(p, &t, m, err);
 }

@@ -52,6 +52,21 @@ static bool fits(const struct vk_attention_shape *shape, const struct vk_caps *c
            shared_bytes(shape, cut) <= smaller(caps->shared_bytes, MOST_SHARED_BYTES);
 }
 
+/* Tiles, and splits of the rows where there are too few of these to fill the device. */
+static void share_out(const struct vk_attention_shape *shape, const struct vk_caps *caps,
+                      uint32_t most_splits, struct vk_attention_cut *cut)
+{
+    cut->tiles = divide_up(shape->queries, cut->queries);
+    cut->splits = 1;
+    uint32_t tiles = cut->tiles * shape->kv_heads;
+    while (tiles * cut->splits * 2 <= caps->tuning.attention_groups &&
+           cut->splits * 2 <= most_splits &&
+           tiles * cut->splits * 2 * cut->queries <= ATTENTION_MAX_PARTS) {
+        cut->splits *= 2;
+    }
+    assert(cut->splits == 1 || tiles <= ATTENTION_MAX_TILES);
+}
+
 struct vk_attention_cut vk_attention_cut_of(const struct vk_attention_shape *shape,
                                             const struct vk_caps *caps)
 {
@@ -70,13 +85,38 @@ struct vk_attention_cut vk_attention_cut_of(const struct vk_attention_shape *sha
         }
     }
     assert(fits(shape, caps, &cut));
-    cut.tiles = divide_up(shape->queries, cut.queries);
-    cut.splits = 1; /* of the rows, where there are too few tiles to fill the device */
-    uint32_t tiles = cut.tiles * shape->kv_heads;
-    while (tiles * cut.splits * 2 <= caps->tuning.attention_groups && cut.splits * 2 <= cut.rows &&
-           tiles * cut.splits * 2 * cut.queries <= ATTENTION_MAX_PARTS) {
-        cut.splits *= 2;
+    share_out(shape, caps, cut.rows, &cut);
+    return cut;
+}
+
+/* Lavapipe leaves loops after 65535 rounds of an invocation, whichever they were. One walks over
+ * rows, in the other it adds up splits. */
+#define MOST_ROUNDS 32768
+#define SOFTWARE_SPLITS 64
+/* Most fours of queries and results that a lane keeps, and most that one round of the loop over
+ * rows multiplies, all of it unrolled: for more the driver compiles for seconds. */
+#define SOFTWARE_REGISTERS 160
+#define SOFTWARE_FOURS 320
+#define SOFTWARE_ROWS 4 /* of a round, if these allow it */
+
+struct vk_attention_cut vk_attention_cut_software(const struct vk_attention_shape *shape,
+                                                  const struct vk_caps *caps)
+{
+    struct vk_attention_cut cut = {.queries = 1, .rows = SOFTWARE_ROWS};
+    uint32_t fours = divide_up(shape->value_dim, 4 * VK_ATTENTION_LANES);
+    for (uint32_t i = 0; i < 2; i++) {
+        fours += divide_up(shape->key_dims[i], 4 * VK_ATTENTION_LANES);
     }
-    assert(cut.splits == 1 || tiles <= ATTENTION_MAX_TILES);
+    while (cut.queries < VK_ATTENTION_LANES && cut.queries < shape->queries &&
+           cut.queries * 2 * fours <= SOFTWARE_REGISTERS) {
+        cut.queries *= 2;
+    }
+    while (cut.rows > 1 && cut.queries * cut.rows * fours > SOFTWARE_FOURS) {
+        cut.rows /= 2;
+    }
+    while (shape->capacity / cut.rows > MOST_ROUNDS) {
+        cut.rows *= 2;
+    }
+    share_out(shape, caps, SOFTWARE_SPLITS, &cut);
     return cut;
 }

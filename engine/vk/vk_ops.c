@@ -3,7 +3,8 @@
  * One function an op, found by its name from OPS; products of weights with vectors, which have many
  * shaders, are left to vk_product.c. What an invocation does is told at the head of each shader;
  * here are only the sizes. They are chosen for GPUs with 32 or 64 invocations a subgroup and hold
- * on every device: at most 128 invocations where 256 are not allowed.
+ * on every device: at most 128 invocations where 256 are not allowed. CPUs that play GPUs have
+ * kernels of their own (vk_plan_eight_lanes), of eight.
  */
 #include "engine/vk/vk_ops.h"
 
@@ -12,6 +13,20 @@
 #include "engine/vk/vk_attention.h"
 #include "engine/vk/vk_plan.h"
 #include "engine/vk/vk_product.h"
+
+/* Invocations of a work-group that wait for each other and go through `items` together, in all
+ * their loops: on a CPU that plays a GPU, one subgroup. Lavapipe leaves loops after 65535 rounds of
+ * an invocation, whichever they were. */
+#define MOST_ROUNDS 32768
+static uint32_t team_size(const struct vk_caps *caps, uint32_t wanted, uint64_t items)
+{
+    uint32_t most = vk_plan_group_size(caps, wanted);
+    uint32_t size = vk_plan_eight_lanes(caps) ? 8 : most;
+    while (size < most && items / size > MOST_ROUNDS) {
+        size *= 2;
+    }
+    return size;
+}
 
 static void plan_embed(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
@@ -22,7 +37,11 @@ static void plan_embed(const struct op *op, const struct vk_caps *caps, struct v
 static void plan_rms_norm(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
     const struct rms_norm_args *args = &op->args.rms_norm;
-    vk_plan_begin(plan, "rms_norm", vk_plan_group_size(caps, args->dim <= 256 ? 64 : 256));
+    if (vk_plan_eight_lanes(caps) && args->dim % 4 == 0) {
+        vk_plan_begin(plan, "rms_norm_software", 8);
+    } else {
+        vk_plan_begin(plan, "rms_norm", vk_plan_group_size(caps, args->dim <= 256 ? 64 : 256));
+    }
     vk_plan_groups(plan, caps, args->rows_per_token, args->last_only ? 1 : op->max_tokens, 1);
 }
 
@@ -95,6 +114,12 @@ static void plan_expert_down_sum(const struct op *op, const struct vk_caps *caps
                         op->dtype, caps, plan);
 }
 
+/* Whether heads are of whole fours, or in caches of q8_0 of whole pairs of blocks. */
+static bool has_whole_fours(const struct op *op, uint32_t head_dim)
+{
+    return head_dim % (op->dtype == DTYPE_Q8_0 ? 64 : 4) == 0;
+}
+
 /* k and v of one head a work-group, or of two where words of a cache of q8_0, which have the scales
  * of 64 elements, would belong to two heads. */
 static void plan_attention_prepare(const struct op *op, const struct vk_caps *caps,
@@ -103,6 +128,14 @@ static void plan_attention_prepare(const struct op *op, const struct vk_caps *ca
     const struct attention_prepare_args *args = &op->args.attention_prepare;
     assert(args->n_rotated % 2 == 0 && args->n_rotated <= args->head_dim);
     assert(args->head_dim % (op->dtype == DTYPE_Q8_0 ? 32 : 2) == 0 && args->head_dim <= 1024);
+    if (vk_plan_eight_lanes(caps) && args->n_rotated % 8 == 0 && args->head_dim <= 256 &&
+        has_whole_fours(op, args->head_dim)) {
+        vk_plan_begin(plan, vk_plan_variant("attention_prepare_software", op->dtype), 8);
+        vk_plan_constant(plan, args->head_dim);
+        vk_plan_constant(plan, args->n_rotated);
+        vk_plan_groups(plan, caps, 1, op->max_tokens, 1);
+        return;
+    }
     uint32_t store_heads = op->dtype == DTYPE_Q8_0 && args->head_dim % 64 != 0 ? 2 : 1;
     vk_plan_begin(plan, vk_plan_variant("attention_prepare", op->dtype), 64);
     vk_plan_constant(plan, args->head_dim);
@@ -147,6 +180,31 @@ static void plan_attention_tiles(const struct op *op, const struct vk_caps *caps
     vk_plan_fold(plan, caps, 1, cut.tiles);
 }
 
+/* The same on CPUs that play GPUs; false: the device or the heads do not suit the kernel. */
+static bool plan_attention_software(const struct op *op, const struct vk_caps *caps,
+                                    const char *kernel, const struct vk_attention_shape *shape,
+                                    struct vk_plan *plan)
+{
+    const char *shader = vk_plan_find(kernel, op->dtype, "");
+    bool whole = has_whole_fours(op, shape->key_dims[0]) && has_whole_fours(op, shape->key_dims[1]);
+    if (!vk_plan_eight_lanes(caps) || !shader || !whole) {
+        return false;
+    }
+    struct vk_attention_cut cut = vk_attention_cut_software(shape, caps);
+    vk_plan_begin(plan, shader, VK_ATTENTION_LANES);
+    vk_plan_constant(plan, shape->key_dims[0]);
+    vk_plan_constant(plan, cut.queries);
+    vk_plan_constant(plan, cut.rows);
+    vk_plan_constant(plan, cut.splits);
+    if (shape->key_dims[1] > 0) {
+        vk_plan_constant(plan, shape->key_dims[1]);
+    }
+    plan->groups[0] = shape->kv_heads * cut.splits;
+    assert(plan->groups[0] <= caps->max_groups[0]);
+    vk_plan_fold(plan, caps, 1, cut.tiles);
+    return true;
+}
+
 static void plan_attention(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
     const struct attention_args *args = &op->args.attention;
@@ -155,10 +213,13 @@ static void plan_attention(const struct op *op, const struct vk_caps *caps, stru
     struct vk_attention_shape shape = {
         .kv_heads = args->kv_heads,
         .queries = op->max_tokens * (args->heads / args->kv_heads),
+        .capacity = args->capacity,
         .key_dims = {args->head_dim},
         .value_dim = args->head_dim,
     };
-    plan_attention_tiles(op, caps, "attention", &shape, plan);
+    if (!plan_attention_software(op, caps, "attention_software", &shape, plan)) {
+        plan_attention_tiles(op, caps, "attention", &shape, plan);
+    }
 }
 
 static void plan_attention_latent(const struct op *op, const struct vk_caps *caps,
@@ -170,16 +231,20 @@ static void plan_attention_latent(const struct op *op, const struct vk_caps *cap
     struct vk_attention_shape shape = {
         .kv_heads = 1,
         .queries = op->max_tokens * args->heads,
+        .capacity = args->capacity,
         .key_dims = {args->rank, args->rope_dim},
         .value_dim = args->rank,
     };
-    plan_attention_tiles(op, caps, "attention_latent", &shape, plan);
+    if (!plan_attention_software(op, caps, "attention_latent_software", &shape, plan)) {
+        plan_attention_tiles(op, caps, "attention_latent", &shape, plan);
+    }
 }
 
 static void plan_router(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
     op_assert_router(&op->args.router.rule);
-    vk_plan_begin(plan, "router", vk_plan_group_size(caps, 256));
+    uint64_t n_experts = op->args.router.rule.n_experts; /* each is compared with all */
+    vk_plan_begin(plan, "router", team_size(caps, 256, 2 * n_experts * n_experts));
     vk_plan_groups(plan, caps, 1, op->max_tokens, 1);
 }
 
@@ -202,20 +267,27 @@ static void plan_matmul_router(const struct op *op, const struct vk_caps *caps,
 
 static void plan_expert_group(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
-    vk_plan_begin(plan, "expert_group", vk_plan_group_size(caps, 256));
-    vk_plan_groups(plan, caps, op->args.expert_group.n_experts + 1, 1, 1);
+    const struct expert_group_args *args = &op->args.expert_group;
+    uint64_t pairs = (uint64_t)op->max_tokens * args->top_k;
+    vk_plan_begin(plan, "expert_group", team_size(caps, 256, 3 * (pairs + args->n_experts)));
+    vk_plan_groups(plan, caps, args->n_experts + 1, 1, 1);
 }
 
 static void plan_expert_combine(const struct op *op, const struct vk_caps *caps,
                                 struct vk_plan *plan)
 {
-    vk_plan_items(plan, caps, "expert_combine", 256, op->args.expert_combine.hidden,
-                  op->max_tokens);
+    uint32_t hidden = op->args.expert_combine.hidden;
+    if (vk_plan_eight_lanes(caps) && hidden % 4 == 0) {
+        vk_plan_begin(plan, "expert_combine_software", 8);
+        vk_plan_groups(plan, caps, vk_plan_divide_up(hidden, 256), op->max_tokens, 1);
+        return;
+    }
+    vk_plan_items(plan, caps, "expert_combine", 256, hidden, op->max_tokens);
 }
 
 static void plan_argmax(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
-    vk_plan_begin(plan, "argmax", vk_plan_group_size(caps, 256));
+    vk_plan_begin(plan, "argmax", team_size(caps, 256, op->args.argmax.dim));
 }
 
 static void plan_sample(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)

@@ -71,6 +71,12 @@ void vk_plan_constant(struct vk_plan *plan, uint32_t value)
     plan->constants[plan->n_constants++] = value;
 }
 
+bool vk_plan_eight_lanes(const struct vk_caps *caps)
+{
+    return caps->tuning.matvec_rows >= 8 && caps->eight_lanes && caps->subgroup_arithmetic &&
+           caps->int64;
+}
+
 uint32_t vk_plan_group_size(const struct vk_caps *caps, uint32_t wanted)
 {
     uint32_t limit = caps->max_invocations < caps->max_group_size_x ? caps->max_invocations

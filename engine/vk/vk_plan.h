@@ -16,6 +16,8 @@ void vk_plan_begin(struct vk_plan *plan, const char *shader, uint32_t group_size
 /* The next constant. */
 void vk_plan_constant(struct vk_plan *plan, uint32_t value);
 
+/* Whether kernels for CPUs that play GPUs (shaders/<kernel>_software.comp) suit the device. */
+bool vk_plan_eight_lanes(const struct vk_caps *caps);
 /* The largest power of two within the device's limits and `wanted`, a power of two. */
 uint32_t vk_plan_group_size(const struct vk_caps *caps, uint32_t wanted);
 /* Work-groups x, y, z. */

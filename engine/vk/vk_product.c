@@ -12,25 +12,18 @@ static uint32_t smaller(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-/* Teams of eight lanes and rows (shaders/lib/matvec_software.glsl), where they suit the device and
- * the product. */
-static bool has_software_teams(const struct vk_caps *caps)
-{
-    return caps->tuning.matvec_rows >= 8 && caps->eight_lanes && caps->subgroup_arithmetic &&
-           caps->int64;
-}
-
 /* Whether they multiply int8 with weights of block types. */
 static bool software_teams_pack(const struct vk_caps *caps)
 {
-    return has_software_teams(caps) && caps->tuning.matvec_arithmetic >= 4;
+    return vk_plan_eight_lanes(caps) && caps->tuning.matvec_arithmetic >= 4;
 }
 
-/* Steps of 256 columns in a block: so that blocks are as few as can be, and alike. */
-static uint32_t software_steps(uint32_t cols)
+/* Steps of 256 columns in a block, at most `most`: so that blocks are as few as can be, and alike.
+ */
+static uint32_t software_steps(uint32_t cols, uint32_t most)
 {
     uint32_t steps = vk_plan_divide_up(cols, 256);
-    return vk_plan_divide_up(steps, vk_plan_divide_up(steps, 8));
+    return vk_plan_divide_up(steps, vk_plan_divide_up(steps, most));
 }
 
 static bool plan_software_teams(struct vk_plan *plan, const struct vk_caps *caps, enum dtype dtype,
@@ -38,7 +31,7 @@ static bool plan_software_teams(struct vk_plan *plan, const struct vk_caps *caps
 {
     uint32_t rows_per_group = caps->tuning.matvec_group; /* 16 of eight invocations */
     char kernel[64];
-    if (!has_software_teams(caps) || product->cols % 8 != 0) {
+    if (!vk_plan_eight_lanes(caps) || product->cols % 8 != 0) {
         return false;
     }
     snprintf(kernel, sizeof(kernel), "%s_software", product->teams);
@@ -47,7 +40,7 @@ static bool plan_software_teams(struct vk_plan *plan, const struct vk_caps *caps
     vk_plan_constant(plan, packed);
     vk_plan_constant(plan, product->normed && !packed); /* a packed vector has been normed */
     vk_plan_constant(plan, columns > 1 || grouped);
-    vk_plan_constant(plan, packed ? software_steps(product->cols) : 1);
+    vk_plan_constant(plan, packed ? software_steps(product->cols, 8) : 1);
     plan->pack = packed ? VK_PACK_INT8 : VK_PACK_NONE;
     vk_plan_fold(plan, caps, 0, vk_plan_divide_up(product->rows, rows_per_group));
     return true;
@@ -203,6 +196,7 @@ struct tile_choice {
     enum vk_pack_format pack;
     uint32_t matrix_subgroup; /* 0: no cooperative matrices */
     bool emulated;            /* these */
+    bool teams;               /* of eight lanes that have all rows of a tile, 128 */
 };
 
 static struct tile_choice choose_eight_lanes(const struct vk_caps *caps, const char *kernel,
@@ -210,7 +204,7 @@ static struct tile_choice choose_eight_lanes(const struct vk_caps *caps, const c
 {
     const char *int8 = vk_plan_find(kernel, dtype, "_software_int8");
     if (int8 && caps->tuning.matmul_arithmetic == 4) {
-        return (struct tile_choice){.shader = int8, .pack = VK_PACK_INT8};
+        return (struct tile_choice){.shader = int8, .pack = VK_PACK_INT8, .teams = true};
     }
     return (struct tile_choice){.shader = vk_plan_find(kernel, dtype, "_software")};
 }
@@ -221,8 +215,10 @@ static struct tile_choice choose_tile(const struct vk_caps *caps, const char *ke
 {
     struct tile_choice choice = {.pack = VK_PACK_NONE};
     if (caps->emulated_matrices && caps->tuning.matmul_arithmetic >= 8) {
-        choice = (struct tile_choice){vk_plan_find(kernel, dtype, "_emulated"), VK_PACK_FLOAT16,
-                                      VK_EMULATED_SUBGROUP, true};
+        choice = (struct tile_choice){.shader = vk_plan_find(kernel, dtype, "_emulated"),
+                                      .pack = VK_PACK_FLOAT16,
+                                      .matrix_subgroup = VK_EMULATED_SUBGROUP,
+                                      .emulated = true};
     }
     if (!choice.shader && has_eight_lanes(caps) && cols % 32 == 0) {
         choice = choose_eight_lanes(caps, kernel, dtype);
@@ -230,9 +226,10 @@ static struct tile_choice choose_tile(const struct vk_caps *caps, const char *ke
     for (uint32_t i = 0; !choice.shader && i < sizeof(tile_tiers) / sizeof(tile_tiers[0]); i++) {
         const struct tile_tier *row = &tile_tiers[i];
         if (is_allowed(row, caps)) {
-            choice = (struct tile_choice){
-                tier_variant(row, caps, kernel, dtype, group), row->pack,
-                row->tier == VK_TIER_cooperative_matrix ? caps->matrix_subgroup : 0, false};
+            bool matrices = row->tier == VK_TIER_cooperative_matrix;
+            choice = (struct tile_choice){.shader = tier_variant(row, caps, kernel, dtype, group),
+                                          .pack = row->pack,
+                                          .matrix_subgroup = matrices ? caps->matrix_subgroup : 0};
         }
     }
     if (!choice.shader) {
@@ -243,7 +240,7 @@ static struct tile_choice choose_tile(const struct vk_caps *caps, const char *ke
 
 /* Up to so many vectors teams of eight lanes and rows take one after the other: a tile of eight
  * lanes costs as much with few vectors as with eight. */
-#define SOFTWARE_TEAM_VECTORS 4
+#define SOFTWARE_TEAM_VECTORS 2
 #define SOFTWARE_EXPERT_TOKENS 32 /* at most where those are of experts */
 
 /* Whether tiles multiply so few vectors, which only those of eight lanes do. They cannot norm:
@@ -276,14 +273,18 @@ static void plan_tiles(struct vk_plan *plan, const struct vk_caps *caps, enum dt
 {
     struct tile_choice choice =
         choose_tile(caps, product->tiles, dtype, tile_tokens * 2, product->cols);
-    vk_plan_begin(plan, choice.shader, tile_tokens * 2);
+    vk_plan_begin(plan, choice.shader, choice.teams ? tile_tokens : tile_tokens * 2);
     plan->pack = choice.pack;
     vk_plan_constant(plan, tile_tokens);
+    if (choice.teams) {
+        vk_plan_constant(plan, software_steps(product->cols, 4));
+    }
     if (choice.matrix_subgroup) {
         plan_matrices(plan, &caps->matrix, tile_tokens, choice.matrix_subgroup);
         plan->subgroup = choice.emulated ? 0 : choice.matrix_subgroup;
     }
-    vk_plan_groups(plan, caps, vk_plan_divide_up(product->rows, 64), tiles, 1);
+    uint32_t rows = choice.teams ? 128 : 64;
+    vk_plan_groups(plan, caps, vk_plan_divide_up(product->rows, rows), tiles, 1);
 }
 
 /* The smallest tile that holds them all, or the largest there is. */
@@ -320,7 +321,7 @@ static bool experts_have_few(const struct vk_caps *caps, uint32_t max_tokens, ui
                              uint32_t top_k)
 {
     return max_tokens <= caps->tuning.expert_few ||
-           (has_software_teams(caps) && has_eight_lanes(caps) &&
+           (vk_plan_eight_lanes(caps) && has_eight_lanes(caps) &&
             caps->tuning.matvec_arithmetic <= caps->tuning.matmul_arithmetic &&
             max_tokens <= SOFTWARE_EXPERT_TOKENS &&
             max_tokens * top_k <= n_experts * SOFTWARE_TEAM_VECTORS);

@@ -16,7 +16,7 @@
       "work-groups below which more invocations share a row, weights times one vector") \
     X(matvec_rows, 2, 8, \
       "rows that share what is loaded of the vector: 2, or 8 with kernels for CPUs that play " \
-      "GPUs") \
+      "GPUs, which other ops then have, too") \
     X(matvec_arithmetic, 1, 4, \
       "most of: 1 floats, 4 int8 where 8 rows share it; weights times one vector or few") \
     X(matmul_arithmetic, 1, 8, \

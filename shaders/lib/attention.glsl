@@ -36,6 +36,7 @@
  * functions that are declared here.
  */
 #include "arrival.glsl"
+#include "attention_tile.glsl"
 
 #define LOWEST (-3.402823466e38)
 
@@ -56,10 +57,6 @@ const uint VALUE_BATCH = VALUE_PARTS == 1u ? 8u : 4u;
 #define QUERY_SHARES (QUERIES / VALUE_QUERIES)
 #define ROW_SHARES (GROUP_SIZE / VALUE_INVOCATIONS / QUERY_SHARES)
 
-/* Heads of queries of a kv head, kv heads, the window (0: none). */
-uint attention_heads();
-uint attention_kv_heads();
-uint attention_window();
 /* Dimensions 4 four .. 4 four + 3 of a query, scaled; of the key and of the value in a row; 0 past
  * the last. `head` counts within the kv head. */
 vec4 attention_query(uint token, uint kv_head, uint head, uint four);
@@ -68,9 +65,6 @@ vec4 attention_value(uint row, uint kv_head, uint four);
 /* The logit of the head's sink, LOWEST if there is none. */
 float attention_sink(uint kv_head, uint head);
 bool attention_has_sinks();
-/* Dimensions of y, and where a query's begins. */
-uint attention_value_dim();
-uint attention_result(uint token, uint kv_head, uint head);
 
 shared vec4 shared_queries[QUERIES * KEY_FOURS];
 /* A piece of the keys of a block; at the end shares of the values. */
@@ -81,63 +75,6 @@ shared float shared_reduced[GROUP_SIZE];
 /* Of every query: by how much the last maximum shrinks what was summed before it; the sum. */
 shared float shared_shrinks[QUERIES];
 shared float shared_sums[QUERIES];
-
-/* What this work-group is about. */
-struct attention_tile {
-    uint kv_head;
-    uint number;     /* of the tile, over all kv heads: of its counter and its parts */
-    uint first;      /* query */
-    uint queries;    /* there are */
-    uint splits;     /* with rows */
-    uint split;      /* of these */
-    uint begin, end; /* rows of this split */
-};
-
-/* Token and head of the tile's query i; past the last query, those of the last. */
-void query_find(attention_tile tile, uint i, out uint token, out uint head)
-{
-    uint query = min(tile.first + i, tile.queries - 1u);
-    token = query / attention_heads();
-    head = query % attention_heads();
-}
-
-/* Cache rows [begin, end) that query i sees. */
-void query_rows(attention_tile tile, uint i, out uint begin, out uint end)
-{
-    uint token;
-    uint head;
-    query_find(tile, i, token, head);
-    uint window = attention_window();
-    end = min(args.step.position + token + 1u, args.capacity);
-    begin = window != 0u && end > window ? end - window : 0u;
-}
-
-/* False if this work-group has nothing to do. */
-bool tile_find(out attention_tile tile)
-{
-    uint kv_heads = attention_kv_heads();
-    uint tile_of_head = gl_WorkGroupID.z * gl_NumWorkGroups.y + gl_WorkGroupID.y;
-    tile.kv_head = gl_WorkGroupID.x % kv_heads;
-    tile.number = tile_of_head * kv_heads + tile.kv_head;
-    tile.first = tile_of_head * QUERIES;
-    tile.queries = args.step.n_tokens * attention_heads();
-    if (tile.first >= tile.queries) {
-        return false;
-    }
-    uint begin;
-    uint end;
-    uint unused;
-    query_rows(tile, 0u, begin, unused);
-    query_rows(tile, QUERIES - 1u, unused, end);
-    uint blocks = (end - begin + ROWS - 1u) / ROWS;
-    uint most_splits = gl_NumWorkGroups.x / kv_heads;
-    uint split_blocks = (blocks + most_splits - 1u) / most_splits;
-    tile.splits = (blocks + split_blocks - 1u) / split_blocks;
-    tile.split = gl_WorkGroupID.x / kv_heads;
-    tile.begin = begin + tile.split * split_blocks * ROWS;
-    tile.end = min(tile.begin + split_blocks * ROWS, end);
-    return tile.split < tile.splits;
-}
 
 void load_queries(attention_tile tile)
 {
@@ -330,13 +267,6 @@ void add_values(attention_tile tile, uint block, inout vec4 values[VALUES])
             add_value(row, part, value, values);
         }
     }
-}
-
-/* In which words of parts the split's sums of query i begin: its values, maximum, sum. */
-uint part_begin(attention_tile tile, uint split, uint i)
-{
-    uint part = (tile.number * (gl_NumWorkGroups.x / attention_kv_heads()) + split) * QUERIES + i;
-    return uint(ATTENTION_MAX_TILES) + part * (attention_value_dim() + 2u);
 }
 
 /* Four dimensions of query i, unless it is past the last: as they are to parts, or divided by the

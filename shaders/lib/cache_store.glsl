@@ -3,34 +3,11 @@
  * The invocations of a work-group first put neighbouring elements of a row into stored_values, pass
  * a barrier, and then call cache_store together. No word may be written by two work-groups: a
  * stretch begins at a multiple of STORE_UNIT elements of its row and ends at another, or at the
- * row's end. Wants GROUP_SIZE and STORE_ELEMENTS, the longest stretch. Rounding is to nearest: halves
- * to even in f16, away from zero in q8_0 (format/quant_simple.c).
+ * row's end. Wants GROUP_SIZE and STORE_ELEMENTS, the longest stretch.
  */
+#include "cache_round.glsl"
+
 shared float stored_values[STORE_ELEMENTS];
-
-#if defined(DTYPE_F16) || defined(DTYPE_Q8_0)
-
-/* packHalf2x16 may round as it likes. */
-uint half_bits(float value)
-{
-    uint bits = floatBitsToUint(value);
-    uint sign = bits >> 16 & 0x8000u;
-    uint magnitude = bits & 0x7FFFFFFFu;
-    if (magnitude > 0x7F800000u) {
-        return sign | 0x7E00u; /* NaN */
-    }
-    if (magnitude >= 0x477FF000u) {
-        return sign | 0x7C00u; /* 65520 and above round to infinity */
-    }
-    if (magnitude < 0x38800000u) {
-        precise float shifted = uintBitsToFloat(magnitude) + 0.5; /* subnormal: the sum rounds */
-        return sign | (floatBitsToUint(shifted) - 0x3F000000u);
-    }
-    uint rounded = magnitude + 0xFFFu + (magnitude >> 13 & 1u);
-    return sign | (rounded - 0x38000000u) >> 13;
-}
-
-#endif
 
 #if defined(DTYPE_F32)
 
@@ -62,31 +39,20 @@ void cache_store(words cache, uint capacity, uint dim, uint row, uint first, uin
 /* A word of the plane of scales has those of two blocks. */
 #define STORE_UNIT 64u
 
-const float F16_MAX = 65504.0;
-
-/* NaN counts as 0 and infinity as the largest number that q8_0 has, as in the encoder in C. */
-float stored_value(uint i)
-{
-    float value = stored_values[i];
-    return is_nan(value) ? 0.0 : clamp(value, -127.0 * F16_MAX, 127.0 * F16_MAX);
-}
-
 /* The block whose first element is stored_values[i] to the word `to` of the cache and seven more;
  * returns the bits of its scale. */
 uint store_block(words_written cache, uint to, uint i)
 {
     float largest = 0.0;
     for (uint k = 0u; k < 32u; k++) {
-        largest = max(largest, abs(stored_value(i + k)));
+        largest = max(largest, abs(q8_0_number(stored_values[i + k])));
     }
     float d = largest / 127.0;
-    float inverse = d > 1.2e-38 ? 1.0 / d : 0.0;
+    float inverse = q8_0_inverse(d);
     for (uint word = 0u; word < 8u; word++) {
         uint codes = 0u;
         for (uint k = 0u; k < 4u; k++) {
-            float scaled = stored_value(i + word * 4u + k) * inverse;
-            int code = clamp(int(scaled + (scaled < 0.0 ? -0.5 : 0.5)), -127, 127);
-            codes |= uint(code & 255) << 8u * k;
+            codes |= q8_0_code(stored_values[i + word * 4u + k], inverse) << 8u * k;
         }
         cache.v[to + word] = codes;
     }

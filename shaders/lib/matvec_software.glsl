@@ -4,16 +4,12 @@
  * Such a device computes eight lanes with one instruction, but loads lane by lane and component by
  * component, so that loads are what a product costs: how many there are, and that they follow each
  * other in memory, for a CPU fetches ahead what is read in order. No shared memory and no barriers,
- * at which a CPU changes stacks. Two ways:
+ * at which a CPU changes stacks. Loops test at their ends: one that tests before its body runs it
+ * once more for nobody. Two ways:
  *
- * PACKED, of block types: in integers, the vector being int8 (lib/packed.glsl). The team takes its
- * rows one after the other, 32 columns a lane and step, and keeps up to 8 STEPS of the vector in
- * registers meanwhile. Two products are one multiplication of 32 bits:
- *
- *     (c0 + c1 2^16) (x1 + x0 2^16) = c0 x1 + (c0 x0 + c1 x1) 2^16   modulo 2^32
- *
- * and several of these, where they have room, are added before the upper half is taken, rounded so
- * that the sum of the lower halves, which is less than half a unit of it, falls away.
+ * PACKED, of block types: in integers, the vector being int8 (lib/packed.glsl), by lib/pairs.glsl.
+ * The team takes its rows one after the other, 32 columns a lane and step, and keeps up to 8 STEPS
+ * of the vector in registers meanwhile.
  *
  * Else in floats: eight rows side by side. The lanes take turns at the pieces of a row, and what
  * they have loaded of the vector serves all eight. NORMED: the vector stands for its RMS norm, as in
@@ -92,13 +88,12 @@ vec4 vector_four(f32s x, uint x_row, f32s norm, uint column, inout float squares
 
 #ifdef CODES_SCALES
 
+#include "pairs.glsl"
+
 uint team_pieces(uint cols)
 {
     return cols >> 5;
 }
-
-/* The number of the scale that the i-th eight columns of a piece have. */
-#define SCALE_OF(i) ((i) * int(CODES_SCALES) / 4)
 
 /* Four numbers, of the eights of a piece each, with their scales. */
 float scaled_sum(vec4 eights, float factors[4])
@@ -168,61 +163,13 @@ void piece_product(words w, uint rows, uint cols, uint row, uint piece, f32s x, 
 #undef MULTIPLY
 }
 
-/* Of four int8 the first and the third, x0 2^16 + x2; and the second and the fourth. */
-uint even_pair(uint bytes)
-{
-    return uint((int(bytes << 24) >> 8) + (int(bytes << 8) >> 24));
-}
-uint odd_pair(uint bytes)
-{
-    return even_pair(bytes >> 8 & 0xFFu | bytes >> 8 & 0xFF0000u);
-}
-
-/* Sum of both of a pair. */
-int pair_total(uint pair)
-{
-    int low = int(pair << 16) >> 16;
-    return low + (int(pair - uint(low)) >> 16);
-}
-
-/* How far codes are from what is taken from them, and whether an offset remains. */
-#ifdef CODES_CENTER
-#define CODES_BELOW CODES_FARTHEST
-#define CODES_TAKEN CODES_CENTER
-#define CODES_OFFSETS false
-#else
-#define CODES_BELOW CODES_LARGEST
-#define CODES_TAKEN 0u
-#define CODES_OFFSETS (CODES_LARGEST != CODES_INT8)
-#endif
-
-/* So many products of pairs may be added: each is at most 2 127 CODES_BELOW. */
-#define CODES_ADDED \
-    (CODES_BELOW <= 8u    ? 16u \
-     : CODES_BELOW <= 16u ? 8u \
-     : CODES_BELOW <= 32u ? 4u \
-                          : 1u)
-
-/* Two codes in two bytes of a word, as numbers modulo 2^32. */
-uint code_pair(uint bytes)
-{
-    bytes &= 0x00FF00FFu;
-    return CODES_LARGEST == CODES_INT8 ? (bytes ^ 0x00800080u) - 0x00800080u : bytes;
-}
-
-/* The upper half of products of pairs. */
-int upper_half(uint products)
-{
-    return int(products + 0x8000u) >> 16;
-}
-
 /* Eight codes times the four pairs of a vector; where products may not be added, the upper half. */
 uint eight_product(uvec2 codes, uvec4 pairs)
 {
-    uint p0 = code_pair(codes.x) * pairs.x;
-    uint p1 = code_pair(codes.x >> 8) * pairs.y;
-    uint p2 = code_pair(codes.y) * pairs.z;
-    uint p3 = code_pair(codes.y >> 8) * pairs.w;
+    uint p0 = code_pair(codes.x, 0u) * pairs.x;
+    uint p1 = code_pair(codes.x >> 8, 0u) * pairs.y;
+    uint p2 = code_pair(codes.y, 0u) * pairs.z;
+    uint p3 = code_pair(codes.y >> 8, 0u) * pairs.w;
     if (CODES_ADDED >= 4u) {
         return p0 + p1 + p2 + p3;
     }
@@ -232,7 +179,7 @@ uint eight_product(uvec2 codes, uvec4 pairs)
 /* Eights, less what is taken from them: one; two; and four. */
 int sum_of_one(uint eight, uint taken)
 {
-    return CODES_ADDED == 1u ? int(eight) : upper_half(eight - taken);
+    return CODES_ADDED < 4u ? int(eight) : upper_half(eight - taken);
 }
 int sum_of_two(uvec2 eights, uvec2 taken)
 {
@@ -305,75 +252,7 @@ float row_product_packed(uvec2 codes[4], vec2 scales[4], packed_piece p)
     return scaled_sum(sums, factors) + offset;
 }
 
-/* What the steps of a block of columns share of a row: the lanes load it together. */
-#if defined(CODES_SHARED)
-
-#define row_shared codes_shared
-/* Lane i has what the pieces of step i share. */
-row_shared row_shared_load(words w, uint rows, uint cols, uint row, uint first)
-{
-    uint block = min((first >> 3) + team_lane(), (cols >> 8) - 1u);
-    return codes_shared_load(w, rows, cols, row, block);
-}
-void row_codes(words w, uint rows, uint cols, uint row, uint piece, row_shared of_row, uint s,
-               out uvec2 codes[4], out vec2 scales[4])
-{
-    codes_shared shared_by =
-        codes_shared(subgroupShuffle(of_row.scales, s), subgroupShuffle(of_row.super, s));
-    weights_piece_codes_shared(w, rows, cols, row, piece, shared_by, codes, scales);
-}
-
-#elif defined(CODES_SCALE_BITS)
-
-/* Lane i has the scales of pieces SCALES_LOADED i to SCALES_LOADED (i + 1) - 1, and as many from
- * SCALES_LOADED 8 on. */
-#define SCALES_LOADED (64u / CODES_SCALE_BITS)
-struct row_shared {
-    uvec2 first, second;
-};
-row_shared row_shared_load(words w, uint rows, uint cols, uint row, uint first)
-{
-    uint base = codes_scales_unit(rows, cols, row) * 2u;
-    uint own = first / SCALES_LOADED + team_lane();
-    uint last = ((cols >> 5) - 1u) / SCALES_LOADED;
-    row_shared of_row;
-    of_row.first = load8(w, base + min(own, last));
-    of_row.second = STEPS > SCALES_LOADED ? load8(w, base + min(own + LANES, last)) : uvec2(0u);
-    return of_row;
-}
-uint scale_bits(row_shared of_row, uint s)
-{
-    uint place = s * LANES + team_lane();
-    uint lane = place / SCALES_LOADED;
-    uvec2 loaded = s < SCALES_LOADED ? of_row.first : of_row.second;
-    uint low = subgroupShuffle(loaded.x, lane % LANES);
-    uint high = subgroupShuffle(loaded.y, lane % LANES);
-    uint in_word = 32u / CODES_SCALE_BITS;
-    uint word = place % SCALES_LOADED < in_word ? low : high;
-    return word >> place % in_word * CODES_SCALE_BITS & (1u << CODES_SCALE_BITS) - 1u;
-}
-void row_codes(words w, uint rows, uint cols, uint row, uint piece, row_shared of_row, uint s,
-               out uvec2 codes[4], out vec2 scales[4])
-{
-    weights_piece_codes_scaled(w, rows, cols, row, piece, scale_bits(of_row, s), codes, scales);
-}
-
-#else
-
-struct row_shared {
-    uint nothing;
-};
-row_shared row_shared_load(words w, uint rows, uint cols, uint row, uint first)
-{
-    return row_shared(0u);
-}
-void row_codes(words w, uint rows, uint cols, uint row, uint piece, row_shared of_row, uint s,
-               out uvec2 codes[4], out vec2 scales[4])
-{
-    weights_piece_codes(w, rows, cols, row, piece, codes, scales);
-}
-
-#endif
+#include "row_codes_software.glsl"
 
 /* The product of a row with a block of columns, from piece `first` on: what the lane has of it. */
 float row_sum_packed(words w, uint rows, uint cols, uint row, uint first, packed_piece vector[8])
@@ -395,22 +274,17 @@ float row_sum_packed(words w, uint rows, uint cols, uint row, uint first, packed
     return sum;
 }
 
-/* The same address, but the driver sees that all lanes have it, and keeps it in a register. */
-words of_all_lanes(words w)
-{
-    return words(unpackUint2x32(subgroupBroadcastFirst(packUint2x32(uvec2(w)))));
-}
-
 /* Of the team's rows from `row` on; the packed vector begins at x_unit. */
 vec2 products_packed(words w, uint rows, uint cols, uint row, words x, uint x_unit)
 {
     uint pieces = team_pieces(cols);
-    uint team_rows = row < rows ? min(rows - row, ROWS_PER_TEAM) : 0u;
+    uint last = min(row + ROWS_PER_TEAM, rows) - 1u;
     vec2 products = vec2(0.0);
     packed_piece vector[8];
     w = of_all_lanes(w);
     x = of_all_lanes(x);
-    for (uint first = 0u; first < pieces; first += STEPS * LANES) {
+    uint first = 0u;
+    do {
 #define LOAD(s) \
     if (s < STEPS) { \
         uint piece = min(first + s * LANES + team_lane(), pieces - 1u); \
@@ -418,12 +292,16 @@ vec2 products_packed(words w, uint rows, uint cols, uint row, words x, uint x_un
     }
         EACH_OF_EIGHT(LOAD)
 #undef LOAD
-        for (uint r = 0u; r < team_rows; r++) {
-            float product = team_add(row_sum_packed(w, rows, cols, row + r, first, vector));
+        uint r = 0u;
+        do {
+            uint taken = min(row + r, rows - 1u);
+            float product = team_add(row_sum_packed(w, rows, cols, taken, first, vector));
             products.x += r == team_lane() ? product : 0.0;
             products.y += r == team_lane() + LANES ? product : 0.0;
-        }
-    }
+            r++;
+        } while (row + r <= last);
+        first += STEPS * LANES;
+    } while (first < pieces);
     return products;
 }
 
@@ -466,8 +344,12 @@ float product_beside(words w, uint rows, uint cols, uint row, f32s x, uint x_row
 {
     uint pieces = team_pieces(cols);
     team_sums sums = team_zero();
-    for (uint piece = team_lane(); piece < pieces; piece += LANES) {
-        piece_product(w, rows, cols, row, piece, x, x_row, norm, sums);
+    uint piece = team_lane();
+    if (piece < pieces) {
+        do {
+            piece_product(w, rows, cols, row, piece, x, x_row, norm, sums);
+            piece += LANES;
+        } while (piece < pieces);
     }
     float product = 0.0;
 #define PICK(r) product = team_lane() == r ? team_add(sums.rows[r]) : product;
@@ -486,9 +368,11 @@ vec2 team_multiply(words w, uint rows, uint cols, uint row, f32s x, uint vector,
         return products_packed(w, rows, cols, row, words(uvec2(x)), vector * PACK_INT8_UNITS(cols));
     }
     vec2 products = vec2(0.0);
-    for (uint half_row = row; half_row < row + ROWS_PER_TEAM; half_row += ROWS_BESIDE) {
+    uint half_row = row;
+    do {
         float product = product_beside(w, rows, cols, half_row, x, vector * cols, norm, epsilon);
         products = half_row == row ? vec2(product, 0.0) : vec2(products.x, product);
-    }
+        half_row += ROWS_BESIDE;
+    } while (half_row < row + ROWS_PER_TEAM);
     return products;
 }

@@ -1,6 +1,9 @@
 /* Matrix times many vectors (lib/tile.glsl) on a CPU that plays a GPU, as lib/tile_eight_lanes.glsl
  * tells, in floats of 32 bits.
  *
+ * A team has 32 rows. A lane unpacks its own four, 32 columns at a time, and loads one of the vectors,
+ * whence every lane gets it by shuffles with constant indices, which are one instruction each.
+ *
  * Codes of block types are multiplied as they are; scales follow when the products of the columns of
  * a scale are summed:
  *
@@ -10,6 +13,25 @@
  * sums accurate.
  */
 #include "tile_eight_lanes.glsl"
+
+#define TILE_ROWS 64u
+#define TILE_COLUMNS 32u
+#define TILE_HIGH_ROW 0u
+#define TILE_HIGH_VECTOR 4u
+#define LANE_ROWS 4u
+
+uint tile_vector()
+{
+    return gl_LocalInvocationIndex / (2u * LANES) * LANE_VECTORS;
+}
+uint tile_fetched_vector()
+{
+    return tile_vector() + tile_lane();
+}
+uint tile_row()
+{
+    return (gl_LocalInvocationIndex / LANES % 2u * LANES + tile_lane()) * LANE_ROWS;
+}
 
 #ifdef CODES_SCALES
 
@@ -118,7 +140,7 @@ void tile_product(words w, uint rows, uint cols, uint first_row, f32s x, uint x_
                   out vec4 low[4], out vec4 high[4])
 {
     vec4 products[LANE_VECTORS];
-    uint steps = tile_steps(cols, x_row);
+    uint steps = tile_has_vectors(x_row) ? cols / TILE_COLUMNS : 0u;
     [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
         products[v] = vec4(0.0);
     }

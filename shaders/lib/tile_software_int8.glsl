@@ -1,192 +1,243 @@
 /* Matrix times many vectors (lib/tile.glsl) on a CPU that plays a GPU, as lib/tile_eight_lanes.glsl
- * tells, in integers.
+ * tells, in integers; x is rounded to int8 (lib/packed.glsl).
  *
- * x is rounded to int8 (lib/packed.glsl). Two products are one multiplication of 32 bits:
+ * A team has all rows of the tile and 8 vectors. Of a block of STEPS x 256 columns it keeps the
+ * vectors unpacked, 32 columns of each a lane and step, where its multiplications find them: a
+ * compiler leaves them on the stack, whence they are operands. So the team takes the rows one after
+ * the other, in the order of memory (lib/row_codes_software.glsl). Products are pairs (lib/pairs.glsl).
+ * Sums of the columns of a scale become floats:
  *
- *     (c0 + c2 2^16) (x2 + x0 2^16) = c0 x2 + (c0 x0 + c2 x2) 2^16   modulo 2^32
+ *     sum of (s code + m) (t q) = s t (sum of code q) + m t (sum of q)
  *
- * and several of these are added before the upper half is taken, rounded so that the sum of the
- * lower halves, which is less than half a unit of it, falls away. Sums of the columns of a scale
- * become floats:
- *
- *     sum of (s code + m) (t q) = t (s (sum of code q) + m (sum of q))
- *
- * Where m is a multiple of s (CODES_CENTER), it is taken from the codes instead.
+ * Where m is a multiple of s (CODES_CENTER), it is taken from the codes' products instead. At last
+ * lane v has the products of all rows with vector v.
  */
+#extension GL_EXT_shader_subgroup_extended_types_int64 : require
+#extension GL_KHR_shader_subgroup_ballot : require
 #include "tile_eight_lanes.glsl"
 #include "packed.glsl"
 
-#ifdef CODES_CENTER
-#define TILE_LARGEST CODES_FARTHEST
-#define TILE_CENTER CODES_CENTER
-#define TILE_OFFSETS false
-#else
-#define TILE_LARGEST CODES_LARGEST
-#define TILE_CENTER 0u
-#define TILE_OFFSETS (CODES_LARGEST != CODES_INT8)
-#endif
+layout(constant_id = 2) const uint STEPS = 4u; /* at most, of 256 columns, that a block has */
 
-/* So many products of pairs may be added: in either half twice as many of 127 TILE_LARGEST or less
- * have room. */
-#define TILE_ADDED \
-    (TILE_LARGEST <= 8u    ? 16u \
-     : TILE_LARGEST <= 16u ? 8u \
-     : TILE_LARGEST <= 32u ? 4u \
-     : TILE_LARGEST <= 64u ? 2u \
-                           : 1u)
-/* Added beforehand, it rounds the upper half. */
-#define TILE_HALF 0x8000u
+#define TILE_ROWS 128u
+#define TILE_EIGHTS (TILE_ROWS / 8u)
+#define TILE_STORES
 
-/* Of four int8 the first and the third, x0 2^16 + x2. */
-uint even_pair(uint bytes)
+uint team_lane()
 {
-    return uint((int(bytes << 24) >> 8) + (int(bytes << 8) >> 24));
+    return tile_lane();
 }
 
-/* Both of a pair, or of a sum of pairs that do not overflow. */
-int pair_total(uint pair)
+#include "pairs.glsl"
+#include "row_codes_software.glsl"
+
+/* So many pairs of a piece are added, and so many sums a piece and a scale have. */
+#define SCALE_PAIRS (16u / CODES_SCALES)
+#define SUM_PAIRS (CODES_ADDED < SCALE_PAIRS ? CODES_ADDED : SCALE_PAIRS)
+#define SUMS (16u / SUM_PAIRS)
+#define SCALE_SUMS (SUMS / CODES_SCALES)
+
+uint tile_vector()
 {
-    int low = int(pair << 16) >> 16;
-    return low + (int(pair - uint(low)) >> 16);
+    return gl_LocalInvocationIndex / LANES * LANE_VECTORS;
+}
+uint tile_fetched_vector()
+{
+    return gl_LocalInvocationIndex;
 }
 
-/* Two codes in the even bytes of a word, c0 + c2 2^16 modulo 2^32. */
-uint code_pair(uint bytes)
-{
-    bytes &= 0x00FF00FFu;
-    return CODES_LARGEST == CODES_INT8 ? (bytes ^ 0x00800080u) - 0x00800080u
-                                       : bytes - TILE_CENTER * 0x00010001u;
-}
-
-/* What a lane has of 32 columns of its vector: pairs of columns; the sums of the columns of a scale of
- * the weights; and the vector's scale there. */
-struct tile_loaded {
+/* 32 columns of a vector: pairs; what sums of their products with codes begin with, which rounds and
+ * takes CODES_TAKEN from the codes; and for each scale of the weights the scale of the vector, and
+ * that times the sum of the columns. */
+struct vector_piece {
     uint pairs[16];
-    float totals[4];
-    float scales[4];
+    uint starts[SUMS];
+    float scales[CODES_SCALES];
+    float totals[CODES_SCALES];
 };
 
-/* The number of the scale that the i-th eight columns of a step have. */
-#define SCALE_OF(i) ((i) * CODES_SCALES / 4u)
-
-/* unit: where the vector begins, in units of 16 bytes. */
-tile_loaded tile_fetch(words x, uint unit, uint step)
+/* unit: where the vector begins, in units of 16 bytes. Past the last piece all is 0. */
+vector_piece vector_piece_load(words x, uint unit, uint piece, uint pieces)
 {
-    tile_loaded t;
-    uint sums[4] = uint[4](0u, 0u, 0u, 0u);
+    vector_piece p;
     [[unroll]] for (uint i = 0u; i < 4u; i++) {
-        uint column = codes_column(step, i);
+        uint column = codes_column(min(piece, pieces - 1u), i);
         uint block = unit + (column >> 5) * 3u;
         uvec2 bytes = load8(x, block * 2u + (column >> 3 & 3u));
         [[unroll]] for (uint j = 0u; j < 4u; j++) {
-            uint pair = even_pair(bytes[j >> 1] >> (j & 1u) * 8u);
-            t.pairs[4u * i + j] = pair;
-            sums[SCALE_OF(i)] += pair;
+            p.pairs[4u * i + j] = even_pair(bytes[j >> 1] >> (j & 1u) * 8u);
         }
         if (i * CODES_SCALES % 4u == 0u) {
-            t.scales[SCALE_OF(i)] = uintBitsToFloat(x.v[(block + 2u) * 4u]);
+            float scale = uintBitsToFloat(x.v[(block + 2u) * 4u]);
+            p.scales[SCALE_OF(i)] = piece < pieces ? scale : 0.0;
         }
+    }
+    uint sums[SUMS];
+    [[unroll]] for (uint i = 0u; i < SUMS; i++) {
+        sums[i] = 0u;
+        [[unroll]] for (uint j = 0u; j < SUM_PAIRS; j++) {
+            sums[i] += p.pairs[i * SUM_PAIRS + j];
+        }
+        p.starts[i] = PAIR_HALF - CODES_TAKEN * 0x00010001u * sums[i];
     }
     [[unroll]] for (uint s = 0u; s < CODES_SCALES; s++) {
-        t.totals[s] = float(pair_total(sums[s]));
+        uint sum = 0u;
+        [[unroll]] for (uint i = 0u; i < SCALE_SUMS; i++) {
+            sum += sums[s * SCALE_SUMS + i];
+        }
+        p.totals[s] = CODES_OFFSETS ? p.scales[s] * float(pair_total(sum)) : 0.0;
     }
-    return t;
+    return p;
 }
 
-/* sums[v] = a row's products with the vectors, the columns of one scale. */
-void tile_multiply(uvec2 codes[4], tile_loaded t, uint s, out int sums[LANE_VECTORS])
+/* A row's products with a piece of a vector. */
+float piece_product(uint codes[16], vec2 scales[4], vector_piece p)
 {
-    const uint pairs = 16u / CODES_SCALES;
-    uint parts[LANE_VECTORS];
-    [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
-        sums[v] = 0;
-        parts[v] = TILE_HALF;
-    }
-    [[unroll]] for (uint i = 0u; i < pairs; i++) {
-        uint at = s * pairs + i;
-        bool full = (i + 1u) % TILE_ADDED == 0u || i + 1u == pairs;
-        uint pair = code_pair(codes[at >> 2][at >> 1 & 1u] >> (at & 1u) * 8u);
-        [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
-            parts[v] += pair * subgroupShuffle(t.pairs[at], v);
-            if (full) {
-                sums[v] += int(parts[v]) >> 16;
-                parts[v] = TILE_HALF;
+    float product = 0.0;
+    [[unroll]] for (uint s = 0u; s < CODES_SCALES; s++) {
+        int sum = 0;
+        [[unroll]] for (uint i = 0u; i < SCALE_SUMS; i++) {
+            uint of_sum = s * SCALE_SUMS + i;
+            uint part = p.starts[of_sum];
+            [[unroll]] for (uint j = 0u; j < SUM_PAIRS; j++) {
+                uint at = of_sum * SUM_PAIRS + j;
+                part += codes[at] * p.pairs[at];
             }
+            sum += int(part) >> 16;
+        }
+        product += scales[s].x * p.scales[s] * float(sum);
+        if (CODES_OFFSETS) {
+            product += scales[s].y * p.totals[s];
         }
     }
+    return product;
 }
 
-#ifndef CODES_SHARED
-
-codes_shared codes_shared_load(words w, uint rows, uint cols, uint row, uint block)
+/* Half of what two lanes, `apart` from each other, have: one gets the sum of `low`, the other of
+ * `high`. */
+float lanes_add(float low, float high, uint apart)
 {
-    return codes_shared(uvec4(0u), 0u);
+    bool upper = (team_lane() & apart) != 0u;
+    return (upper ? high : low) + subgroupShuffleXor(upper ? low : high, apart);
 }
 
-void weights_piece_codes_shared(words w, uint rows, uint cols, uint row, uint piece,
-                                codes_shared shared_by, out uvec2 codes[4], out vec2 scales[4])
+/* Lane v gets the sum of sums[v] over the lanes. */
+float lanes_sum(float sums[LANE_VECTORS])
 {
-    weights_piece_codes(w, rows, cols, row, piece, codes, scales);
-}
-
-#endif
-
-/* What the steps of a block of weights share, of the lane's rows. */
-struct tile_shared {
-    codes_shared of_rows[LANE_ROWS];
-};
-
-/* Adds the products of 32 columns to products[v][r]. */
-void tile_step(words w, uint rows, uint cols, uint row, uint step, tile_shared block,
-               tile_loaded t, inout vec4 products[LANE_VECTORS])
-{
-    [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++) {
-        uvec2 codes[4];
-        vec2 scales[4];
-        weights_piece_codes_shared(w, rows, cols, min(row + r, rows - 1u), step, block.of_rows[r],
-                                   codes, scales);
-        [[unroll]] for (uint s = 0u; s < CODES_SCALES; s++) {
-            int sums[LANE_VECTORS];
-            tile_multiply(codes, t, s, sums);
-            [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
-                float sum = scales[s].x * float(sums[v]);
-                if (TILE_OFFSETS) {
-                    sum += scales[s].y * subgroupShuffle(t.totals[s], v);
-                }
-                products[v][r] += subgroupShuffle(t.scales[s], v) * sum;
-            }
-        }
-    }
-}
-
-void tile_product(words w, uint rows, uint cols, uint first_row, f32s x, uint x_row,
-                  out vec4 low[4], out vec4 high[4])
-{
-    vec4 products[LANE_VECTORS];
-    uint steps = tile_steps(cols, x_row);
-    uint unit = x_row / cols * PACK_INT8_UNITS(cols);
-    [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
-        products[v] = vec4(0.0);
-    }
-    uint row = first_row + tile_row();
-    uint step = 0u;
-    if (steps > 0u) {
-        do {
-            tile_shared block;
-            [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++) {
-                block.of_rows[r] =
-                    codes_shared_load(w, rows, cols, min(row + r, rows - 1u), step >> 3);
-            }
-            uint last = min(step + 8u, steps);
-            do {
-                tile_loaded t = tile_fetch(words(uvec2(x)), unit, step);
-                tile_step(w, rows, cols, row, step, block, t, products);
-                step++;
-            } while (step < last);
-        } while (step < steps);
-    }
+    float four[4];
     [[unroll]] for (uint v = 0u; v < 4u; v++) {
-        low[v] = products[v];
-        high[v] = products[4u + v];
+        four[v] = lanes_add(sums[v], sums[v + 4u], 4u);
     }
+    float even = lanes_add(four[0], four[2], 2u);
+    float odd = lanes_add(four[1], four[3], 2u);
+    return lanes_add(even, odd, 1u);
+}
+
+/* The row's product with the lane's vector, of the block of columns from piece `first` on. */
+float row_product(words w, uint rows, uint cols, uint row, uint first,
+                  vector_piece vectors[4u * LANE_VECTORS])
+{
+    uint pieces = cols >> 5;
+    float sums[LANE_VECTORS];
+    [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
+        sums[v] = 0.0;
+    }
+    row_shared of_row = row_shared_load(w, rows, cols, row, first);
+    [[unroll]] for (uint s = 0u; s < 4u; s++) {
+        if (s < STEPS) {
+            uint piece = first + s * LANES + team_lane();
+            uvec2 eights[4];
+            vec2 scales[4];
+            row_codes(w, rows, cols, row, min(piece, pieces - 1u), of_row, s, eights, scales);
+            [[unroll]] for (uint i = 0u; i < CODES_SCALES; i++) {
+                scales[i] = piece < pieces ? scales[i] : vec2(0.0);
+            }
+            uint codes[16];
+            [[unroll]] for (uint i = 0u; i < 16u; i++) {
+                codes[i] = code_pair(eights[i >> 2][i >> 1 & 1u] >> (i & 1u) * 8u, 0u);
+            }
+            [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
+                sums[v] += piece_product(codes, scales, vectors[s * LANE_VECTORS + v]);
+            }
+        }
+    }
+    return lanes_sum(sums);
+}
+
+/* What of a block of columns eight rows have, from `row` on. */
+void eight_products(words w, uint rows, uint cols, uint row, uint first,
+                    vector_piece vectors[4u * LANE_VECTORS], out float eight[8])
+{
+    [[unroll]] for (uint k = 0u; k < 8u; k++) {
+        eight[k] = 0.0;
+    }
+    uint r = 0u;
+    do {
+        float product = row_product(w, rows, cols, min(row + r, rows - 1u), first, vectors);
+        [[unroll]] for (uint k = 0u; k < 8u; k++) {
+            eight[k] = k == r ? product : eight[k];
+        }
+        r++;
+    } while (r < 8u);
+}
+
+/* Which of them eight rows are is a number that varies, so they are picked out of all. */
+void tile_store_eight(uint g, float products[TILE_ROWS])
+{
+    float eight[8];
+    [[unroll]] for (uint k = 0u; k < 8u; k++) {
+        eight[k] = 0.0;
+        [[unroll]] for (uint i = 0u; i < TILE_EIGHTS; i++) {
+            eight[k] = i == g ? products[i * 8u + k] : eight[k];
+        }
+    }
+    uint vector = tile_vector() + team_lane();
+    vec4 low = vec4(eight[0], eight[1], eight[2], eight[3]);
+    vec4 high = vec4(eight[4], eight[5], eight[6], eight[7]);
+    tile_store(vector, g * 8u, low + tile_bias(g * 8u));
+    tile_store(vector, g * 8u + 4u, high + tile_bias(g * 8u + 4u));
+}
+
+void tile_multiply(words w, uint rows, uint cols, uint first_row, f32s x, uint x_row)
+{
+    if (!tile_has_vectors(x_row) || first_row >= rows) {
+        return;
+    }
+    float products[TILE_ROWS];
+    [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) {
+        products[r] = 0.0;
+    }
+    uint pieces = cols >> 5;
+    uint unit = x_row / cols * PACK_INT8_UNITS(cols);
+    uint eights = (min(rows - first_row, TILE_ROWS) + 7u) / 8u;
+    words vectors_at = of_all_lanes(words(uvec2(x)));
+    w = of_all_lanes(w);
+    uint first = 0u;
+    do {
+        vector_piece vectors[4u * LANE_VECTORS];
+        [[unroll]] for (uint s = 0u; s < 4u; s++) {
+            if (s < STEPS) {
+                [[unroll]] for (uint v = 0u; v < LANE_VECTORS; v++) {
+                    vectors[s * LANE_VECTORS + v] =
+                        vector_piece_load(vectors_at, subgroupShuffle(unit, v),
+                                          first + s * LANES + team_lane(), pieces);
+                }
+            }
+        }
+        uint g = 0u;
+        do {
+            float eight[8];
+            eight_products(w, rows, cols, first_row + g * 8u, first, vectors, eight);
+            [[unroll]] for (uint r = 0u; r < TILE_ROWS; r++) {
+                products[r] += r / 8u == g ? eight[r % 8u] : 0.0;
+            }
+            g++;
+        } while (g < eights);
+        first += STEPS * LANES;
+    } while (first < pieces);
+    uint g = 0u;
+    do {
+        tile_store_eight(g, products);
+        g++;
+    } while (g < eights);
 }

@@ -2,6 +2,8 @@
  * pairs of attention one by one, experts in classes against experts in one. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "engine/moxie.h"
 #include "engine/op/backend.h"
@@ -255,20 +257,64 @@ Test(op_cost, bandwidth_measured_again)
     cr_expect_float_eq(backend_peaks_read(&peaks, 4096), 80, 1e-9);
 }
 
-/* Whatever the peaks said before. */
-Test(op_cost, a_session_measures_again)
+static struct moxie_session *open_demo(struct moxie_model **model)
 {
     struct moxie_options options = moxie_options_defaults();
     struct moxie_error err = {0};
     options.device = "cpu";
-    struct moxie_model *model =
-        moxie_open(check_source_path("models/moxie-tiny.moxie"), &options, &err);
-    cr_assert(model, "%s", err.text);
-    struct moxie_session *session = moxie_session_create(model, NULL, &err);
+    options.threads = 1;
+    *model = moxie_open(check_source_path("models/moxie-tiny.moxie"), &options, &err);
+    cr_assert(*model, "%s", err.text);
+    struct moxie_session *session = moxie_session_create(*model, NULL, &err);
+    cr_assert(session, "%s", err.text);
+    return session;
+}
+
+/* Whatever the peaks said before. */
+Test(op_cost, a_session_measures_again)
+{
+    struct moxie_model *model;
+    struct moxie_error err = {0};
+    struct moxie_session *session = open_demo(&model);
     struct moxie_peaks peaks = {.n_read = 1, .read = {{1024, 1}}, .step_seconds = 1000};
-    cr_assert(moxie_peaks_again(session, &peaks, &err), "%s", err.text);
+    cr_assert(moxie_peaks_again(session, &peaks, true, 0, &err), "%s", err.text);
     cr_expect_gt(peaks.read[0].bytes_per_second, 1e6);
     cr_expect_lt(peaks.step_seconds, 1);
+    moxie_session_destroy(&session);
+    moxie_close(&model);
+}
+
+/* Probing in between neither changes what a session holds nor what it answers; a prediction stays
+ * as it was until something is measured, and then follows. */
+Test(op_cost, predictions_between_evaluations)
+{
+    static const uint32_t ids[] = {300, 301, 302, 303, 304};
+    struct moxie_model *model;
+    struct moxie_error err = {0};
+    struct moxie_session *session = open_demo(&model);
+    struct moxie_model_info info;
+    moxie_model_info(model, &info);
+    float *expected = malloc(info.vocabulary * sizeof(*expected));
+    cr_assert(moxie_eval(session, ids, 4, &err) && moxie_eval(session, ids + 4, 1, &err));
+    memcpy(expected, moxie_logits(session), info.vocabulary * sizeof(*expected));
+    moxie_rewind(session, 0);
+
+    struct moxie_peaks peaks = {.n_read = 1, .read = {{1024, 1e9}}};
+    double first, second, prompt;
+    cr_assert(moxie_eval(session, ids, 4, &err), "%s", err.text);
+    cr_assert(moxie_eval_predict(session, 1, 600, NULL, &peaks, &first, &err), "%s", err.text);
+    cr_assert(moxie_eval_predict(session, 1, 600, NULL, &peaks, &second, &err), "%s", err.text);
+    cr_expect_eq(first, second); /* nothing was measured in between */
+    cr_expect(first > 1e-7 && first < 10, "%g", first);
+    cr_assert(moxie_peaks_again(session, &peaks, true, 0.02, &err), "%s", err.text);
+    cr_assert(moxie_eval_predict(session, 1, 600, NULL, &peaks, &second, &err), "%s", err.text);
+    cr_expect(first != second && second > 1e-7 && second < 10, "%g", second);
+    cr_assert(moxie_eval_predict(session, 64, 0, NULL, &peaks, &prompt, &err), "%s", err.text);
+    cr_expect_gt(prompt, 0);
+    cr_assert(moxie_peaks_again(session, &peaks, false, 0, &err), "%s", err.text);
+    cr_assert(moxie_eval(session, ids + 4, 1, &err), "%s", err.text);
+    cr_expect_arr_eq(moxie_logits(session), expected, info.vocabulary * sizeof(*expected));
+    free(expected);
     moxie_session_destroy(&session);
     moxie_close(&model);
 }

@@ -25,7 +25,9 @@ enum {
     SWIFTSHADER_ONE_CASE_IN = 41,
     PRODUCTS_ONE_CASE_IN = 9,
     VECTORS_ONE_CASE_IN = 54,
-    EIGHT_LANES_ONE_CASE_IN = 36
+    EIGHT_LANES_ONE_CASE_IN = 36,
+    ATTENTION_ONE_CASE_IN = 37,
+    OTHERS_ONE_CASE_IN = 4
 };
 
 /* OPS_THINNER=n takes one in n of those that are left: under sanitizers, which look for what any
@@ -215,6 +217,26 @@ static void run_eight_lanes(uint32_t arithmetic, struct check_device device)
 Test(ops, vulkan_lavapipe)
 {
     run_on_vulkan("llvmpipe", LAVAPIPE_ONE_CASE_IN);
+}
+
+/* What else has kernels, or small work-groups, on CPUs that play GPUs. */
+static void run_others(uint32_t kinds, uint32_t one_case_in)
+{
+    struct vk_tuning tuning = vk_tuning_of_class(0, true);
+    run_on_lavapipe(&(struct vk_options){0}, &tuning,
+                    (struct check_device){.one_case_in = thinner(one_case_in)}, kinds);
+}
+
+Test(ops, vulkan_lavapipe_eight_lanes)
+{
+    run_others(1u << OP_attention | 1u << OP_attention_latent, ATTENTION_ONE_CASE_IN);
+}
+
+Test(ops, vulkan_lavapipe_eight_lanes_others)
+{
+    run_others(1u << OP_attention_prepare | 1u << OP_rms_norm | 1u << OP_expert_combine |
+                   1u << OP_router | 1u << OP_expert_group | 1u << OP_argmax,
+               OTHERS_ONE_CASE_IN);
 }
 
 Test(ops, vulkan_swiftshader)

@@ -101,6 +101,7 @@ Test(bench_program, combinations_and_peaks)
         cr_expect_str_eq(text(row, "type_k"), "f32");
         cr_expect_gt(number(row, "predicted_ts"), 0);
         cr_expect_gt(number(row, "share_of_peak"), 0);
+        cr_expect_eq(number(row, "submits"), 1); /* those of probes are not the test's */
     }
     json_decref(rows);
 }
