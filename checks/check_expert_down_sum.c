@@ -70,5 +70,9 @@ static void check_one(struct check_device *device, enum dtype dtype, uint32_t hi
 
 void check_expert_down_sum(struct check_device *device)
 {
+    const struct check_experts few = {.n_experts = 8, .top_k = 2};
     check_experts_shapes(device, check_one);
+    /* Rows enough that threads take longer stretches of them. */
+    check_one(device, DTYPE_Q8_0, 1700, 64, 1, few, 5);
+    check_one(device, DTYPE_Q4_K, 2100, 256, 7, few, 5);
 }

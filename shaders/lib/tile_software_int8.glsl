@@ -191,11 +191,14 @@ void tile_store_eight(uint g, float products[TILE_ROWS])
             eight[k] = i == g ? products[i * 8u + k] : eight[k];
         }
     }
+    /* Lanes load different biases: an address that all lanes have newer drivers read even where there
+     * is no bias and the branch is not taken. */
+    vec4 bias = tile_bias(g * 8u + (team_lane() & 1u) * 4u);
     uint vector = tile_vector() + team_lane();
     vec4 low = vec4(eight[0], eight[1], eight[2], eight[3]);
     vec4 high = vec4(eight[4], eight[5], eight[6], eight[7]);
-    tile_store(vector, g * 8u, low + tile_bias(g * 8u));
-    tile_store(vector, g * 8u + 4u, high + tile_bias(g * 8u + 4u));
+    tile_store(vector, g * 8u, low + subgroupShuffle(bias, 0u));
+    tile_store(vector, g * 8u + 4u, high + subgroupShuffle(bias, 1u));
 }
 
 void tile_multiply(words w, uint rows, uint cols, uint first_row, f32s x, uint x_row)
