@@ -1,6 +1,5 @@
 /* expert_group: exact; experts with no pair, one pair, and all of them; tiles that are cut often
  * and never. */
-#include <string.h>
 
 #include "checks/check_ops.h"
 

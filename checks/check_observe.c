@@ -1,7 +1,6 @@
 /* observe: with and without groups, one vector a token or a pair, sums that go on from earlier
  * runs; groups that no token took stay as they were. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "checks/check_ops.h"
 

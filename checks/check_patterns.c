@@ -291,6 +291,13 @@ static float *input_extremes(struct check_case *c, uint32_t cols)
     return x;
 }
 
+/* One of each way in which kernels load scales: their matrices have more columns than the 2048 that
+ * kernels take at once, and end within what they take next. */
+static bool is_wide(enum dtype dtype)
+{
+    return dtype == DTYPE_Q4_0 || dtype == DTYPE_MXFP4 || dtype == DTYPE_Q4_K;
+}
+
 /* Sums of products that are as large as they come: where fields of words are added up, this is
  * where they run over. Vectors are as many as the device is open to: one, few or many. */
 void check_extremes_matmul(struct check_device *device)
@@ -300,7 +307,9 @@ void check_extremes_matmul(struct check_device *device)
     }
     for (uint32_t d = 0; d < dtype_count(); d++) {
         const struct dtype_info *type = dtype_at(d);
-        const uint32_t rows = EXTREME_ROWS, cols = type->block_elements == 32 ? 13 * 32 : 3 * 256;
+        const uint32_t rows = EXTREME_ROWS;
+        const uint32_t cols = type->block_elements == 32 ? (is_wide(type->dtype) ? 77 : 13) * 32
+                                                         : (is_wide(type->dtype) ? 10 : 3) * 256;
         struct check_case c;
         if (type->block_elements == 1 || device->float16_products ||
             (device->types && !(device->types >> type->dtype & 1))) {

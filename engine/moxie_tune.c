@@ -1,5 +1,4 @@
 /* Finding better sizes of a GPU's kernels, for moxie.h. */
-#include <string.h>
 
 #include "engine/device.h"
 #include "engine/moxie_internal.h"

@@ -1,5 +1,6 @@
 #include "engine/source_template.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 
 #include "engine/model/arch.h"
 #include "engine/model/hparams_gguf.h"
+#include "engine/text/chat_template.h"
 #include "engine/text/chat_template_file.h"
 #include "engine/text/json_file.h"
 #include "format/gguf.h"
@@ -20,6 +22,11 @@ static const char *name_of(const struct arch *arch)
 
 static bool keep(struct source_template *found, const char *text, uint64_t bytes, struct error *err)
 {
+    if (bytes > CHAT_TEMPLATE_MAX_BYTES) {
+        return error_set(err,
+                         "the chat template has %" PRIu64 " bytes, more than the %u that are read",
+                         bytes, CHAT_TEMPLATE_MAX_BYTES);
+    }
     found->text = malloc((size_t)bytes + 1);
     if (!found->text) {
         return error_set(err, "not enough memory for the chat template");

@@ -39,12 +39,21 @@ bool map_open_descriptor(struct map *map, int descriptor, const char *path, stru
     return true;
 }
 
+bool map_is_there(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) == 0;
+}
+
 bool map_open(struct map *map, const char *path, struct error *err)
 {
     *map = (struct map){0};
     /* O_NONBLOCK: opening a pipe by mistake must not wait for its other end. */
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0) {
+        if (errno == ENOENT && map_is_there(path)) {
+            return error_set(err, "%s is a link to a file that is not there", path);
+        }
         if (errno == ENOENT) {
             return error_set(err, "%s does not exist; check the path", path);
         }

@@ -12,6 +12,10 @@ struct map {
     char *path; /* as given, for messages */
 };
 
+/* Whether something has this name, and be it a link to nothing: a folder of links, as downloads
+ * keep them, lacks what they lack, and not what it never had. */
+bool map_is_there(const char *path);
+
 /* Regular files only. On failure the map is closed. */
 bool map_open(struct map *map, const char *path, struct error *err);
 /* The same of an open descriptor, which stays the caller's. */

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/device.h"
 #include "tools/tool.h"
+
+#define MAX_MODELS 64
 
 const char *bench_kv_type_name(enum moxie_kv_type type)
 {
@@ -20,27 +23,36 @@ struct bench_texts {
     const char *prompts, *answers, *depths, *batches, *threads, *devices, *types, *format, *kv_type;
 };
 
-static bool parse_numbers(const char *text, uint32_t least, uint32_t most,
-                          struct bench_numbers *numbers)
+/* NULL, or what the text should be. */
+static const char *parse_numbers(const char *text, uint32_t least, uint32_t most,
+                                 struct bench_numbers *numbers)
 {
+    static const char list[] = "a list of numbers like 512,2048";
+    static char range[80];
     numbers->n = 0;
     for (const char *at = text;; at++) {
         char *end;
-        if (*at < '0' || *at > '9' || numbers->n == BENCH_LIST_MAX) {
-            return false;
+        if (*at < '0' || *at > '9') {
+            return list;
+        }
+        if (numbers->n == BENCH_LIST_MAX) {
+            snprintf(range, sizeof(range), "a list of at most %d numbers", BENCH_LIST_MAX);
+            return range;
         }
         errno = 0;
         unsigned long long value = strtoull(at, &end, 10);
+        if (*end != 0 && *end != ',') {
+            return list;
+        }
         if (errno != 0 || value < least || value > most) {
-            return false;
+            snprintf(range, sizeof(range), "a list of numbers from %" PRIu32 " to %" PRIu32, least,
+                     most);
+            return range;
         }
         numbers->values[numbers->n++] = (uint32_t)value;
         at = end;
         if (*at == 0) {
-            return true;
-        }
-        if (*at != ',') {
-            return false;
+            return NULL;
         }
     }
 }
@@ -97,7 +109,6 @@ static int usage_fail(const char *option, const char *value, const char *what)
 /* -1 to go on, else the exit code. */
 static int understand(const struct bench_texts *texts, struct bench_options *options)
 {
-    static const char list[] = "a list of numbers like 512,2048";
     const struct {
         const char *option, *text;
         uint32_t least, most;
@@ -110,8 +121,10 @@ static int understand(const struct bench_texts *texts, struct bench_options *opt
         {"--threads", texts->threads, 0, 1024, &options->threads},
     };
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-        if (!parse_numbers(lists[i].text, lists[i].least, lists[i].most, lists[i].numbers)) {
-            return usage_fail(lists[i].option, lists[i].text, list);
+        const char *wanted =
+            parse_numbers(lists[i].text, lists[i].least, lists[i].most, lists[i].numbers);
+        if (wanted) {
+            return usage_fail(lists[i].option, lists[i].text, wanted);
         }
     }
     if (!parse_names(texts->devices, &options->devices)) {
@@ -133,10 +146,41 @@ static int understand(const struct bench_texts *texts, struct bench_options *opt
     return -1;
 }
 
+/* Options that contradict each other: -1, or the exit code. */
+static int check_sense(const struct bench_options *options, bool has_model)
+{
+    const char *what = NULL;
+    if (options->peaks && options->no_peaks) {
+        what = "--peaks and --no-peaks exclude each other";
+    } else if ((has_model || !(options->peaks || options->tune)) &&
+               bench_largest(&options->prompts) == 0 && bench_largest(&options->answers) == 0) {
+        what = "nothing is left to measure: give -p or -n a length";
+    }
+    if (what) {
+        fprintf(stderr, "moxie bench: %s\n", what);
+    }
+    return what ? EXIT_USAGE : -1;
+}
+
+/* A GPU computes alone: another number of threads would be the same test again. */
+static bool threads_matter(const char *device)
+{
+    struct error err;
+    bool vulkan = false;
+    uint32_t index;
+    return !device_find(device, &vulkan, &index, &err) || !vulkan;
+}
+
+static uint32_t thread_counts(const struct bench_options *options, const char *device)
+{
+    return options->threads.n == 1 || threads_matter(device) ? options->threads.n : 1;
+}
+
 static int peaks_of_all(const struct bench_options *options)
 {
     for (uint32_t d = 0; d < options->devices.n; d++) {
-        for (uint32_t t = 0; t < options->threads.n; t++) {
+        uint32_t n_threads = thread_counts(options, options->devices.names[d]);
+        for (uint32_t t = 0; t < n_threads; t++) {
             const struct bench_peaks *peaks =
                 bench_peaks_of(options, options->devices.names[d], options->threads.values[t]);
             if (!peaks->known) {
@@ -152,10 +196,13 @@ static int peaks_of_all(const struct bench_options *options)
 static int tune_all(const struct bench_options *options)
 {
     for (uint32_t d = 0; d < options->devices.n; d++) {
-        int status = tune_device("bench", options->devices.names[d]);
+        /* Where programs read the output, its rows are results alone. */
+        FILE *report = options->format == BENCH_MD ? stdout : stderr;
+        int status = tune_device("bench", options->devices.names[d], report);
         if (status != 0) {
             return status;
         }
+        fprintf(report, "\n");
     }
     return 0;
 }
@@ -167,7 +214,8 @@ static int run_all(const struct bench_options *options, char **models, uint32_t 
     for (uint32_t m = 0; m < n_models; m++) {
         for (uint32_t y = 0; y < options->types.n; y++) {
             for (uint32_t d = 0; d < options->devices.n; d++) {
-                for (uint32_t t = 0; t < options->threads.n; t++) {
+                uint32_t n_threads = thread_counts(options, options->devices.names[d]);
+                for (uint32_t t = 0; t < n_threads; t++) {
                     const char *type = options->types.names[y];
                     struct bench_place place = {
                         .path = models[m],
@@ -215,7 +263,9 @@ int tool_bench(int argc, char **argv)
     }
     struct bench_options b = {.repetitions = 5};
     struct bench_texts t = {"512", "128", "0", "1", "0", "auto", "keep", "md", "f16"};
+    struct text_list named = {0};
     const struct option options[] = {
+        {"-m", "--model", OPTION_LIST, &named, "MODEL", "a model, as without -m; may be repeated"},
         {"-p", "--n-prompt", OPTION_TEXT, &t.prompts, "N,..",
          "lengths of prompts; 0: none (default 512)"},
         {"-n", "--n-gen", OPTION_TEXT, &t.answers, "N,..",
@@ -223,7 +273,7 @@ int tool_bench(int argc, char **argv)
         {"-d", "--n-depth", OPTION_TEXT, &t.depths, "N,..",
          "tokens that the context already holds (default 0)"},
         {"--batch", "-b", OPTION_TEXT, &t.batches, "N,..",
-         "answers with so many tokens at a time, too (default 1)"},
+         "answers with so many tokens at a time: 1,2,4 (default 1)"},
         {"--sample", NULL, OPTION_FLAG, &b.sample, NULL,
          "answers also as chat makes them: chosen on the device, the next token on its way"},
         {"-r", "--repetitions", OPTION_U32, &b.repetitions, "N", "of each test (default 5)"},
@@ -251,7 +301,8 @@ int tool_bench(int argc, char **argv)
          "first find faster sizes of kernels for the GPU and keep them; without MODEL nothing "
          "else"},
         {"--ops", NULL, OPTION_FLAG, &b.ops, NULL,
-         "print where the time goes, by kind of operation"},
+         "only print where the time goes, by kind of operation: of a token, of so many as --batch "
+         "says, of each prompt (at most a chunk)"},
         {"--no-warmup", NULL, OPTION_FLAG, &b.no_warmup, NULL, "count the first evaluation, too"},
         {0}};
     const struct usage usage = {
@@ -261,15 +312,24 @@ int tool_bench(int argc, char **argv)
                 "a time, gen128 the same\nchosen on the device, @d4096 after 4096 tokens. Text is "
                 "read that ships with the program.\nWithout MODEL the demo model is used.",
         .options = options,
-        .max_arguments = 64};
-    char **models;
-    uint32_t n_models;
+        .max_arguments = MAX_MODELS};
+    char **models, *all[MAX_MODELS + TEXT_LIST_MAX];
+    uint32_t n_models, n_all = 0;
     int status = options_parse(&usage, argc, argv, &models, &n_models);
     if (status < 0) {
         status = understand(&t, &b);
     }
+    for (uint32_t i = 0; status < 0 && i < named.n; i++) {
+        all[n_all++] = (char *)named.texts[i];
+    }
+    for (uint32_t i = 0; status < 0 && i < n_models; i++) {
+        all[n_all++] = models[i];
+    }
     if (status < 0) {
-        status = bench(&b, models, n_models);
+        status = check_sense(&b, n_all > 0);
+    }
+    if (status < 0) {
+        status = bench(&b, all, n_all);
     }
     free(b.devices.names[0]);
     free(b.types.names[0]);

@@ -2,12 +2,13 @@
  *
  *     bench            options; every combination of models, types, devices and threads
  *     bench_run        one combination: a session, its tests
+ *     bench_measure    one test
  *     bench_loads      how experts share the tokens of a test
  *     bench_peaks      what the devices can do, measured once each; --peaks
  *     bench_ops        --ops: where the time goes
  *     bench_output     rows as markdown, CSV and JSON lines
  *     bench_compare    moxie bench compare A B
- *     bench_difference its arithmetic
+ *     bench_difference the arithmetic of what differs
  *     bench_text       the text that is read
  */
 #pragma once
@@ -16,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+
+#include <jansson.h>
 
 #include "engine/moxie.h"
 
@@ -94,6 +97,8 @@ const char *bench_test_name(const struct bench_test *test, char text[48]);
 
 #define BENCH_MAX_REPETITIONS 1000
 
+uint32_t bench_largest(const struct bench_numbers *numbers);
+
 /* Tokens of one evaluation. */
 uint32_t bench_test_piece(const struct bench_test *test);
 /* Makes the session, which holds some of these tokens from the first on, hold `depth` of them. */
@@ -154,6 +159,24 @@ struct bench_counter {
 struct moxie_loads *bench_loads_of(struct bench_counter *counter, const struct bench_test *test);
 void bench_counter_end(struct bench_counter *counter);
 
+/* ---- bench_measure ---- */
+
+/* The tests of a combination, one after another. */
+struct bench {
+    struct bench_counter counter;
+    const struct bench_options *options;
+    const struct bench_setting *setting;
+    const struct bench_peaks *peaks;
+    struct moxie_peaks now; /* of these, what was measured again lately */
+    bool unpredictable;     /* and told */
+    struct moxie_session *session;
+    const uint32_t *ids; /* (context) */
+    struct moxie_error err;
+};
+
+/* Runs a test and prints its row. */
+bool bench_measure(struct bench *b, const struct bench_test *test);
+
 /* ---- bench_ops ---- */
 
 /* Prints where the time of a token and of a prompt goes. */
@@ -163,9 +186,19 @@ bool bench_ops(const struct bench_options *options, const struct bench_setting *
 
 /* ---- bench_output ---- */
 
+/* printf to stderr, not before the rows of the setting are printed: between them it would cut a
+ * table in two. */
+__attribute__((format(printf, 1, 2))) void bench_note(const char *format, ...);
+void bench_notes_print(void);
+
 /* A text from a file, made fit for a cell of a table on a terminal: no control characters, no bars.
  */
 void bench_make_printable(char *text);
+
+/* A text of a row; "?" if it is not UTF-8. */
+void bench_set_text(json_t *row, const char *key, const char *text);
+/* As a line of JSON or CSV, below the line of its keys where `head` says so. */
+void bench_print_row(const struct bench_options *options, json_t *row, bool head);
 
 /* Of a setting; the head of a table is printed where one begins. */
 void bench_output_result(const struct bench_options *options, const struct bench_setting *setting,
@@ -188,3 +221,6 @@ struct bench_difference {
 };
 struct bench_difference bench_difference_of(double mean_a, double deviation_a, double mean_b,
                                             double deviation_b);
+/* Whether the repetitions of a test tell that the machine grew slower meanwhile: they are long
+ * enough for that, and those of the second half are slower than those of the first. */
+bool bench_slows_down(const double *seconds, uint32_t n);

@@ -6,20 +6,27 @@
 
 #include <jansson.h>
 
+#include "engine/text/json_values.h"
+#include "format/error.h"
 #include "tools/bench.h"
+#include "tools/text_buffer.h"
 #include "tools/tool.h"
 
-/* Results of one file, in its order; strings belong to the file's JSON. */
+/* Of one file. A test is a kilobyte, or ten with the times of its ops. */
+#define MAX_BYTES ((size_t)16 << 20)
+#define MAX_RESULTS 4096
+#define TEXT_OF_(x) #x
+#define TEXT_OF(x) TEXT_OF_(x)
+
+/* Results of one file, in its order. */
 struct row {
-    char model[80], test[64];
-    const char *device;
+    char model[80], test[64], device[256];
     json_int_t threads;
     double mean, deviation;
     bool used;
 };
 
 struct results {
-    json_t *values; /* an array: keeps what rows point at */
     struct row *rows;
     size_t n;
 };
@@ -67,72 +74,90 @@ static void name_test(const json_t *object, char text[64])
     }
 }
 
-/* Lines of objects, or arrays of them, one after another. NULL after a sentence on stderr. */
-static json_t *read_values(const char *path)
+static bool fail(const char *path, const char *what, const char *detail)
 {
-    FILE *file = fopen(path, "r");
-    json_t *all = json_array();
-    json_error_t error = {0};
-    bool ok = file && all;
-    if (!file) {
-        fprintf(stderr, "moxie bench: %s cannot be opened\n", path);
-    }
-    while (ok) {
-        int c;
-        do {
-            c = fgetc(file);
-        } while (c == ' ' || c == '\n' || c == '\r' || c == '\t');
-        if (c == EOF) {
-            break;
-        }
-        ungetc(c, file);
-        json_t *value = json_loadf(file, JSON_DISABLE_EOF_CHECK, &error);
-        ok = json_is_array(value) ? json_array_extend(all, value) == 0
-                                  : value && json_array_append(all, value) == 0;
-        json_decref(value);
-        if (!ok) {
-            fprintf(stderr, "moxie bench: %s holds no results: %s\n", path, error.text);
-        }
-    }
-    if (file) {
-        fclose(file);
-    }
-    if (!ok) {
-        json_decref(all);
-    }
-    return ok ? all : NULL;
+    struct error err;
+    error_set(&err, "%s %s%s", path, what, detail);
+    tool_fail("bench", err.text);
+    return false;
 }
 
-/* Objects with a rate are results; peaks and times of ops are passed over. */
+/* An object with a rate is a result; peaks and times of ops are passed over. */
+static bool add_result(struct results *results, const json_t *object, const char *path)
+{
+    const json_t *mean = json_object_get(object, "avg_ts");
+    if (!json_is_number(mean) || json_number_value(mean) <= 0) {
+        return true;
+    }
+    if (results->n == MAX_RESULTS) {
+        return fail(path, "has more than " TEXT_OF(MAX_RESULTS) " results", "");
+    }
+    struct row *row = &results->rows[results->n++];
+    name_model(object, row->model);
+    name_test(object, row->test);
+    snprintf(row->device, sizeof(row->device), "%s", string_of(object, "device"));
+    bench_make_printable(row->model);
+    bench_make_printable(row->test);
+    bench_make_printable(row->device);
+    row->threads = integer_of(object, "n_threads");
+    row->mean = json_number_value(mean);
+    row->deviation = json_number_value(json_object_get(object, "stddev_ts"));
+    return true;
+}
+
+/* An object, or an array of them. */
+static bool add_value(struct results *results, const json_t *value, const char *path)
+{
+    size_t index;
+    const json_t *object;
+    if (!json_is_array(value)) {
+        return add_result(results, value, path);
+    }
+    json_array_foreach(value, index, object)
+    {
+        if (!add_result(results, object, path)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Lines of objects, or arrays of them, one after another. */
+static bool add_text(struct results *results, const char *text, size_t bytes, const char *path)
+{
+    size_t at = 0;
+    json_error_t error;
+    if (json_values_most(text, bytes) > JSON_VALUES_MAX) {
+        return fail(path, "has more than a million values", "");
+    }
+    while ((at += strspn(text + at, " \n\r\t")) < bytes) {
+        json_t *value = json_loadb(text + at, bytes - at, JSON_DISABLE_EOF_CHECK, &error);
+        if (!value) {
+            return fail(path, "is not what -o jsonl writes: ", error.text);
+        }
+        bool ok = add_value(results, value, path);
+        json_decref(value);
+        if (!ok) {
+            return false;
+        }
+        at += (size_t)error.position;
+    }
+    return results->n > 0 || fail(path, "holds no results of moxie bench -o jsonl", "");
+}
+
+/* False after a sentence on stderr. */
 static bool read_results(const char *path, struct results *results)
 {
-    *results = (struct results){.values = read_values(path)};
-    if (!results->values) {
-        return false;
+    struct text_buffer text = {0};
+    char why[512];
+    *results = (struct results){.rows = calloc(MAX_RESULTS, sizeof(*results->rows))};
+    bool ok = results->rows && text_buffer_read_path(&text, path, MAX_BYTES, why, sizeof(why));
+    if (!ok) {
+        tool_fail("bench", results->rows ? why : "out of memory");
     }
-    size_t index;
-    json_t *object;
-    results->rows = calloc(json_array_size(results->values) + 1, sizeof(*results->rows));
-    json_array_foreach(results->values, index, object)
-    {
-        const json_t *mean = json_object_get(object, "avg_ts");
-        if (!results->rows || !json_is_number(mean) || json_number_value(mean) <= 0) {
-            continue;
-        }
-        struct row *row = &results->rows[results->n++];
-        name_model(object, row->model);
-        name_test(object, row->test);
-        bench_make_printable(row->model);
-        bench_make_printable(row->test);
-        row->device = string_of(object, "device");
-        row->threads = integer_of(object, "n_threads");
-        row->mean = json_number_value(mean);
-        row->deviation = json_number_value(json_object_get(object, "stddev_ts"));
-    }
-    if (results->n == 0) {
-        fprintf(stderr, "moxie bench: %s holds no results of moxie bench -o jsonl\n", path);
-    }
-    return results->n > 0;
+    ok = ok && add_text(results, text_buffer_text(&text), text.n, path);
+    text_buffer_free(&text);
+    return ok;
 }
 
 /* The row of B that is the same test of the same model: on the same device with as many threads if
@@ -154,6 +179,26 @@ static struct row *find_partner(struct results *b, const struct row *row)
     return first;
 }
 
+/* What tells a row from others of the same model and test, if there are any. */
+static const char *place_text(const struct results *results, const struct row *row, char text[192])
+{
+    bool devices = false, threads = false;
+    for (size_t i = 0; i < results->n; i++) {
+        const struct row *other = &results->rows[i];
+        if (strcmp(other->model, row->model) == 0 && strcmp(other->test, row->test) == 0) {
+            devices = devices || strcmp(other->device, row->device) != 0;
+            threads = threads || other->threads != row->threads;
+        }
+    }
+    text[0] = 0;
+    if (devices && row->device[0]) { /* a CPU's tells its threads */
+        snprintf(text, 192, ", %.160s", row->device);
+    } else if (threads) {
+        snprintf(text, 192, ", %" JSON_INTEGER_FORMAT " threads", row->threads);
+    }
+    return text;
+}
+
 static uint32_t print_table(struct results *a, struct results *b)
 {
     uint32_t matched = 0;
@@ -171,11 +216,12 @@ static uint32_t print_table(struct results *a, struct results *b)
         matched++;
         struct bench_difference d =
             bench_difference_of(row->mean, row->deviation, other->mean, other->deviation);
-        char left[48], right[48];
+        char model[280], place[192], left[48], right[48];
+        snprintf(model, sizeof(model), "%s%s", row->model, place_text(a, row, place));
         snprintf(left, sizeof(left), "%.2f ± %.2f", row->mean, row->deviation);
         snprintf(right, sizeof(right), "%.2f ± %.2f", other->mean, other->deviation);
-        printf("| %-30s | %-14s | %19s | %19s | %6.3f | %-17s |\n", row->model, row->test, left,
-               right, d.ratio,
+        printf("| %-30s | %-14s | %19s | %19s | %6.3f | %-17s |\n", model, row->test, left, right,
+               d.ratio,
                !d.exceeds    ? "within the spread"
                : d.ratio > 1 ? "B is faster"
                              : "B is slower");
@@ -187,16 +233,12 @@ static void tell_unmatched(const struct results *results, const char *path)
 {
     for (size_t i = 0; i < results->n; i++) {
         if (!results->rows[i].used) {
-            fprintf(stderr, "moxie bench: only %s has %s, %s\n", path, results->rows[i].model,
-                    results->rows[i].test);
+            const struct row *row = &results->rows[i];
+            char place[192];
+            fprintf(stderr, "moxie bench: only %s has %s, %s%s\n", path, row->model, row->test,
+                    place_text(results, row, place));
         }
     }
-}
-
-static void free_results(struct results *results)
-{
-    free(results->rows);
-    json_decref(results->values);
 }
 
 int bench_compare(int argc, char **argv)
@@ -226,7 +268,7 @@ int bench_compare(int argc, char **argv)
         tell_unmatched(&a, paths[0]);
         tell_unmatched(&b, paths[1]);
     }
-    free_results(&a);
-    free_results(&b);
+    free(a.rows);
+    free(b.rows);
     return status;
 }

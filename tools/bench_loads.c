@@ -26,7 +26,9 @@ struct moxie_loads *bench_loads_of(struct bench_counter *c, const struct bench_t
     }
     if (!loads) {
         c->failed = true;
-        fprintf(stderr, "moxie bench: experts are taken as chosen evenly: %s\n", err.text);
+        bench_note("moxie bench: bytes per token and predictions take experts as chosen evenly, as "
+                   "their choices could not be counted: %s\n",
+                   err.text);
     }
     return loads;
 }

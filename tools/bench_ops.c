@@ -1,5 +1,5 @@
-/* --ops: what every kind of operation took, of one token and of a prompt, averaged over the
- * repetitions. Timing each op costs time itself; the sum beside it says how much. */
+/* --ops: what every kind of operation took, of one token, of a batch and of a prompt, averaged over
+ * the repetitions. Timing each op costs time itself; the sum beside it says how much. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +104,16 @@ static bool time_groups(struct moxie_session *session, const uint32_t *ids,
     return ok;
 }
 
+static const char *microseconds_text(char text[24], const struct groups *groups, double seconds)
+{
+    if (groups->predicted > 0) {
+        snprintf(text, 24, "%.1f", seconds * 1e6);
+    } else { /* nothing was */
+        snprintf(text, 24, "-");
+    }
+    return text;
+}
+
 static void print_md(const char *title, const struct groups *groups, double bandwidth)
 {
     printf("| %-24s | %6s | %5s | %10s | %10s | %6s | %9s | %7s | %7s | %9s |\n", title, "type",
@@ -111,50 +121,59 @@ static void print_md(const char *title, const struct groups *groups, double band
     printf("| %.24s | %.5s: | %.4s: | %.9s: | %.9s: | %.5s: | %.8s: | %.6s: | %.6s: | %.8s: |\n",
            "------------------------", "------", "-----", "----------", "----------", "------",
            "---------", "-------", "-------", "---------");
+    char all[24];
     for (uint32_t i = 0; i < groups->n; i++) {
         const struct group *g = &groups->groups[i];
         double rate = g->seconds > 0 ? g->bytes / g->seconds : 0;
-        char share[24] = "-";
+        char share[24] = "-", predicted[24];
         if (bandwidth > 0) {
             snprintf(share, sizeof(share), "%.0f %%", 100 * rate / bandwidth);
         }
         printf("| %-24s | %6s | %5" PRIu32
-               " | %10.1f | %10.1f | %4.1f %% | %9.3f | %7.2f | %7s | %9.1f |\n",
-               g->name, g->type, g->n, g->seconds * 1e6, g->predicted * 1e6,
+               " | %10.1f | %10s | %4.1f %% | %9.3f | %7.2f | %7s | %9.1f |\n",
+               g->name, g->type, g->n, g->seconds * 1e6,
+               microseconds_text(predicted, groups, g->predicted),
                100 * g->seconds / groups->seconds, g->bytes * 1e-6, rate * 1e-9, share,
                g->seconds > 0 ? g->operations / g->seconds * 1e-9 : 0);
     }
-    printf("| %-24s | %6s | %5s | %10.1f | %10.1f | %6s | %9s | %7s | %7s | %9s |\n\n", "all", "",
-           "", groups->seconds * 1e6, groups->predicted * 1e6, "", "", "", "", "");
+    printf("| %-24s | %6s | %5s | %10.1f | %10s | %6s | %9s | %7s | %7s | %9s |\n\n", "all", "", "",
+           groups->seconds * 1e6, microseconds_text(all, groups, groups->predicted), "", "", "", "",
+           "");
+}
+
+/* A row of the table as JSON and CSV have it; what could not be had is null. */
+static json_t *row_of(const struct bench_setting *setting, const char *title,
+                      const struct groups *groups, const struct group *g, double bandwidth)
+{
+    json_t *row = json_object();
+    double rate = g->seconds > 0 ? g->bytes / g->seconds : 0;
+    bench_set_text(row, "kind", "op");
+    bench_set_text(row, "model_filename", setting->place->path);
+    bench_set_text(row, "device", setting->info.device);
+    bench_set_text(row, "test", title);
+    bench_set_text(row, "op", g->name);
+    bench_set_text(row, "type", g->type);
+    json_object_set_new(row, "calls", json_integer(g->n));
+    json_object_set_new(row, "seconds", json_real(g->seconds));
+    json_object_set_new(row, "bytes", json_real(g->bytes));
+    json_object_set_new(row, "bytes_per_second", json_real(rate));
+    json_object_set_new(row, "share_of_read",
+                        bandwidth > 0 ? json_real(rate / bandwidth) : json_null());
+    json_object_set_new(row, "operations", json_real(g->operations));
+    json_object_set_new(row, "predicted_seconds",
+                        groups->predicted > 0 ? json_real(g->predicted) : json_null());
+    return row;
 }
 
 static void print_rows(const struct bench_options *options, const struct bench_setting *setting,
                        const char *title, const struct groups *groups, double bandwidth)
 {
-    static bool head;
+    static bool has_head;
     for (uint32_t i = 0; i < groups->n; i++) {
-        const struct group *g = &groups->groups[i];
-        double rate = g->seconds > 0 ? g->bytes / g->seconds : 0;
-        double share = bandwidth > 0 ? rate / bandwidth : 0;
-        if (options->format == BENCH_CSV) {
-            if (!head) {
-                printf("model_filename,device,test,op,type,calls,seconds,bytes,"
-                       "bytes_per_second,share_of_read,operations,predicted_seconds\n");
-                head = true;
-            }
-            printf("\"%s\",\"%s\",%s,%s,%s,%" PRIu32 ",%.6g,%.6g,%.6g,%.6g,%.6g,%.6g\n",
-                   setting->place->path, setting->info.device, title, g->name, g->type, g->n,
-                   g->seconds, g->bytes, rate, share, g->operations, g->predicted);
-            continue;
-        }
-        json_t *row =
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "kind",
-                      "op", "model_filename", setting->place->path, "device", setting->info.device,
-                      "test", title, "op", g->name, "type", g->type, "calls", (int)g->n, "seconds",
-                      g->seconds, "bytes", g->bytes, "bytes_per_second", rate, "share_of_read",
-                      share, "operations", g->operations, "predicted_seconds", g->predicted);
-        json_dumpf(row, stdout, JSON_ENSURE_ASCII | JSON_COMPACT);
-        printf("\n");
+        json_t *row = row_of(setting, title, groups, &groups->groups[i], bandwidth);
+        bool csv = options->format == BENCH_CSV;
+        bench_print_row(options, row, csv && !has_head);
+        has_head = has_head || csv;
         json_decref(row);
     }
 }
@@ -191,11 +210,15 @@ bool bench_ops(const struct bench_options *options, const struct bench_setting *
                const struct bench_peaks *peaks, struct moxie_session *session,
                struct bench_counter *counter, struct moxie_error *err)
 {
+    uint32_t n_batches = bench_largest(&options->answers) > 0 ? options->batches.n : 0;
     for (uint32_t d = 0; d < options->depths.n; d++) {
-        struct bench_test token = {BENCH_ANSWER, 1, 1, options->depths.values[d]};
-        if (options->answers.values[0] > 0 &&
-            !time_test(options, setting, peaks, session, counter, &token, err)) {
-            return false;
+        for (uint32_t i = 0; i < n_batches; i++) {
+            uint32_t n = options->batches.values[i];
+            struct bench_test token = {n > 1 ? BENCH_BATCH : BENCH_ANSWER, n, n,
+                                       options->depths.values[d]};
+            if (!time_test(options, setting, peaks, session, counter, &token, err)) {
+                return false;
+            }
         }
         for (uint32_t i = 0; i < options->prompts.n; i++) {
             struct bench_test prompt = {BENCH_PROMPT, options->prompts.values[i], 1,

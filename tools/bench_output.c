@@ -2,6 +2,7 @@
  * scripts made for it, and moxie bench compare, read both. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,17 +10,44 @@
 #include <jansson.h>
 
 #include "tools/bench.h"
+#include "tools/inspect.h"
 #include "tools/tool.h"
 
 static bool table_is_open;
 
+#define NOTES_BYTES 16384
+static char notes[NOTES_BYTES]; /* what does not fit is left out */
+static size_t notes_used;
+
+void bench_note(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(notes + notes_used, NOTES_BYTES - notes_used, format, arguments);
+    va_end(arguments);
+    if (n > 0 && (size_t)n < NOTES_BYTES - notes_used) {
+        notes_used += (size_t)n;
+    }
+    notes[notes_used] = 0;
+}
+
+void bench_notes_print(void)
+{
+    fflush(stdout);
+    fputs(notes, stderr);
+    notes_used = 0;
+    notes[0] = 0;
+}
+
 void bench_make_printable(char *text)
 {
-    for (; *text; text++) {
-        if ((unsigned char)*text < ' ' || *text == 0x7f || *text == '|') {
-            *text = '?';
-        }
+    size_t bytes = strlen(text);
+    char *printable = inspect_printable(text, bytes); /* may be cut within a character */
+    for (size_t i = 0; i < bytes; i++) {
+        char c = printable ? printable[i] : '?';
+        text[i] = c == '|' ? '?' : c;
     }
+    free(printable);
 }
 
 /* The last part of the path, without the ending of a file. */
@@ -163,7 +191,7 @@ static void set_number(json_t *row, const char *key, double value)
     json_object_set_new(row, key, value > 0 && isfinite(value) ? json_real(value) : json_null());
 }
 
-static void set_text(json_t *row, const char *key, const char *text)
+void bench_set_text(json_t *row, const char *key, const char *text)
 {
     json_t *string = json_string(text); /* NULL: not UTF-8 */
     json_object_set_new(row, key, string ? string : json_string("?"));
@@ -173,22 +201,22 @@ static void set_place(json_t *row, const struct bench_setting *s)
 {
     char model[96];
     model_text(s, model);
-    set_text(row, "build_commit", "moxie " MOXIE_VERSION);
-    set_text(row, "backends", s->backend);
-    set_text(row, "device", s->info.device);
-    set_text(row, "driver", s->driver);
-    set_text(row, "model_filename", s->place->path);
-    set_text(row, "model_type", model);
-    set_text(row, "architecture", s->info.architecture);
-    set_text(row, "weight_type", s->info.type);
-    set_text(row, "run_as", s->place->type ? s->place->type : "");
+    bench_set_text(row, "build_commit", "moxie " MOXIE_VERSION);
+    bench_set_text(row, "backends", s->backend);
+    bench_set_text(row, "device", s->info.device);
+    bench_set_text(row, "driver", s->driver);
+    bench_set_text(row, "model_filename", s->place->path);
+    bench_set_text(row, "model_type", model);
+    bench_set_text(row, "architecture", s->info.architecture);
+    bench_set_text(row, "weight_type", s->info.type);
+    bench_set_text(row, "run_as", s->place->type ? s->place->type : "");
     json_object_set_new(row, "model_size", json_integer((json_int_t)s->info.weight_bytes));
     json_object_set_new(row, "model_n_params", json_integer((json_int_t)s->info.parameters));
     json_object_set_new(row, "n_threads", json_integer(s->threads));
     json_object_set_new(row, "n_ubatch", json_integer(s->chunk));
-    set_text(row, "type_k", s->kv_type);
-    set_text(row, "type_v", s->kv_type);
-    set_text(row, "tokens", s->random_tokens ? "random" : "text");
+    bench_set_text(row, "type_k", s->kv_type);
+    bench_set_text(row, "type_v", s->kv_type);
+    bench_set_text(row, "tokens", s->random_tokens ? "random" : "text");
 }
 
 static void set_test(json_t *row, const struct bench_result *r)
@@ -198,7 +226,7 @@ static void set_test(json_t *row, const struct bench_result *r)
     struct tm utc;
     bool prompt = r->test.kind == BENCH_PROMPT;
     strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    set_text(row, "test", bench_test_name(&r->test, name));
+    bench_set_text(row, "test", bench_test_name(&r->test, name));
     json_object_set_new(row, "n_prompt", json_integer(prompt ? r->test.tokens : 0));
     json_object_set_new(row, "n_gen", json_integer(prompt ? 0 : r->test.tokens));
     json_object_set_new(row, "n_depth", json_integer(r->test.depth));
@@ -206,9 +234,9 @@ static void set_test(json_t *row, const struct bench_result *r)
                         json_integer(r->test.kind == BENCH_BATCH ? r->test.batch
                                      : prompt                    ? r->test.tokens
                                                                  : 1));
-    set_text(row, "test_time", when);
+    bench_set_text(row, "test_time", when);
     if (r->test.kind == BENCH_GENERATE) {
-        set_text(row, "tokens", "generated");
+        bench_set_text(row, "tokens", "generated");
     }
 }
 
@@ -274,6 +302,20 @@ static void print_csv(json_t *row, bool head)
     printf("\n");
 }
 
+void bench_print_row(const struct bench_options *options, json_t *row, bool head)
+{
+    if (options->format == BENCH_JSONL) {
+        json_dumpf(row, stdout, JSON_ENSURE_ASCII | JSON_COMPACT | JSON_REAL_PRECISION(9));
+        printf("\n");
+        return;
+    }
+    if (head) {
+        printf("%s", options->peaks ? "\n" : ""); /* below another table */
+        print_csv(row, true);
+    }
+    print_csv(row, false);
+}
+
 void bench_output_result(const struct bench_options *options, const struct bench_setting *setting,
                          const struct bench_result *result)
 {
@@ -288,17 +330,11 @@ void bench_output_result(const struct bench_options *options, const struct bench
         return;
     }
     json_t *row = row_of(setting, result);
-    if (options->format == BENCH_CSV) {
-        if (head) {
-            print_csv(row, true);
-        }
-        print_csv(row, false);
-    } else {
+    if (options->format == BENCH_JSONL) {
         json_object_set_new(row, "samples_ns", samples(result, false));
         json_object_set_new(row, "samples_ts", samples(result, true));
-        json_dumpf(row, stdout, JSON_ENSURE_ASCII | JSON_COMPACT | JSON_REAL_PRECISION(9));
-        printf("\n");
     }
+    bench_print_row(options, row, head && options->format == BENCH_CSV);
     json_decref(row);
     fflush(stdout);
 }

@@ -1,6 +1,5 @@
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
@@ -25,15 +24,10 @@ static void measure(const struct bench_options *options, struct measured *m, con
     engine.device = device;
     engine.threads = m->threads;
     engine.device_memory = options->device_memory;
-    bool terminal = isatty(STDERR_FILENO);
-    if (terminal) {
-        fprintf(stderr, "\r\033[Kmeasuring what %s can do", device);
-    }
+    progress_line("measuring what %s can do", device);
     m->peaks.known =
         moxie_device_peaks(&engine, &m->peaks.peaks, m->peaks.device, &m->peaks.failure);
-    if (terminal) {
-        fprintf(stderr, "\r\033[K");
-    }
+    progress_clear();
 }
 
 const struct bench_peaks *bench_peaks_of(const struct bench_options *options, const char *device,
@@ -138,15 +132,21 @@ static void print_json(const struct bench_peaks *peaks, const struct quantity *q
 
 static void print_csv(const struct bench_peaks *peaks, const struct quantity *q, uint32_t n)
 {
-    printf("device,peak,value,unit\n");
+    static bool head;
+    if (!head) {
+        printf("device,peak,value,unit\n");
+        head = true;
+    }
     for (uint32_t i = 0; i < peaks->peaks.n_read; i++) {
-        printf("\"%s\",read_%" PRIu64 ",%.6g,GB/s\n", peaks->device, peaks->peaks.read[i].bytes,
-               peaks->peaks.read[i].bytes_per_second * 1e-9);
+        printf("\"%s\",read_%" PRIu64 ",%.6g,bytes/s\n", peaks->device, peaks->peaks.read[i].bytes,
+               peaks->peaks.read[i].bytes_per_second);
     }
     for (uint32_t i = 0; i < n; i++) {
-        printf("\"%s\",%s,%.6g,%s\n", peaks->device, q[i].key, q[i].value / q[i].scale, q[i].unit);
+        const char *unit = strcmp(q[i].unit, "us") == 0     ? "s"
+                           : strcmp(q[i].unit, "GB/s") == 0 ? "bytes/s"
+                                                            : "op/s";
+        printf("\"%s\",%s,%.6g,%s\n", peaks->device, q[i].key, q[i].value, unit);
     }
-    printf("\n");
 }
 
 static void print_md(const struct bench_peaks *peaks, const struct quantity *q, uint32_t n)

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/text/json_values.h"
 #include "tools/chat_history.h"
 #include "tools/text_buffer.h"
 
@@ -190,6 +191,9 @@ bool chat_history_load(struct chat_history *history, const char *path, struct mo
     json_error_t where;
     json_t *list = NULL;
     bool ok = read_text(path, &text, err);
+    if (ok && json_values_most(text_buffer_text(&text), text.n) > JSON_VALUES_MAX) {
+        ok = fail(err, path, "has more than a million values, too many for a conversation");
+    }
     if (ok) {
         list = json_loadb(text_buffer_text(&text), text.n, JSON_REJECT_DUPLICATES, &where);
         if (!list) {

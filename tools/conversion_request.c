@@ -7,6 +7,7 @@
 #include "engine/base/threads.h"
 #include "engine/source_text.h"
 #include "tools/conversion_report.h"
+#include "tools/disk_space.h"
 #include "tools/interrupt.h"
 
 /* ---- what was asked for ---- */
@@ -181,6 +182,22 @@ static bool apply_budget(struct conversion_request *request, struct choices *cho
 
 /* ---- carrying out ---- */
 
+/* What compression leaves is known afterwards only. */
+static bool has_room(const struct conversion_request *request, const struct conversion_plan *plan,
+                     struct error *err)
+{
+    struct model_file file;
+    if (request->options.compress != COMPRESS_NONE) {
+        return true;
+    }
+    if (!conversion_open_planned(plan, &request->options, &file, err)) {
+        return false;
+    }
+    uint64_t bytes = file.map.bytes;
+    model_file_close(&file);
+    return disk_space_suffices(request->output, bytes, err);
+}
+
 static bool carry_out(const struct conversion_request *request, const struct choices *choices,
                       const struct conversion_plan *plan, struct conversion_work *work,
                       struct error *err)
@@ -198,7 +215,8 @@ static bool carry_out(const struct conversion_request *request, const struct cho
         return conversion_report_plan(plan, request->output, &request->options, err);
     }
     work->progress_context = &progress;
-    bool ok = conversion_run(plan, request->output, &request->options, work, &file_bytes, err);
+    bool ok = has_room(request, plan, err) &&
+              conversion_run(plan, request->output, &request->options, work, &file_bytes, err);
     progress_finish(&progress);
     if (ok) {
         conversion_report_done(plan, request->output, file_bytes, progress_seconds(&progress));

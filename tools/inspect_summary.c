@@ -58,6 +58,8 @@ char *inspect_printable(const char *text, uint64_t bytes)
     for (char *p = copy; p && *p; p++) {
         if ((unsigned char)*p < 0x20 || *p == 0x7F) {
             *p = '?';
+        } else if ((unsigned char)p[0] == 0xC2 && (unsigned char)p[1] < 0xA0) { /* C1 */
+            p[0] = p[1] = '?';
         }
     }
     return copy;

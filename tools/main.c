@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/lost_file.h"
 #include "tools/tool.h"
 
 struct tool {
@@ -31,6 +32,7 @@ static void print_usage(FILE *out)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_DFL);
+    lost_file_catch();
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;

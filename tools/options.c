@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/inspect.h"
 #include "tools/tool.h"
 
 static void print_help(const struct usage *usage)
@@ -52,6 +53,25 @@ bool bytes_parse(const char *text, uint64_t *value)
         *value <<= 10 * (unit - units + 1);
     }
     return true;
+}
+
+/* What the value of an option is, for those who gave another. */
+static const char *wanted_text(enum option_kind kind)
+{
+    switch (kind) {
+    case OPTION_U32:
+        return "it is a number from 0 to 4294967295";
+    case OPTION_U64:
+        return "it is a number from 0 to 18446744073709551615";
+    case OPTION_LIMIT:
+        return "it is a number from 0 to 4294967295, or -1 for no limit";
+    case OPTION_FLOAT:
+        return "it is a number like 0.8";
+    case OPTION_BYTES:
+        return "it is a number of bytes like 512M or 6G";
+    default:
+        return "it was given too often";
+    }
 }
 
 static bool parse_value(const struct option *option, const char *text)
@@ -138,7 +158,8 @@ static int parse_option(const struct usage *usage, int argc, char **argv, int *a
         return usage_error(usage, "a value is missing after", text);
     }
     if (!parse_value(option, value)) {
-        fprintf(stderr, "moxie: %s cannot be \"%s\"\n", option->name, value);
+        fprintf(stderr, "moxie: %s cannot be \"%s\": %s\n", option->name, value,
+                wanted_text(option->kind));
         return EXIT_USAGE;
     }
     return -1;
@@ -174,7 +195,10 @@ int options_parse(const struct usage *usage, int argc, char **argv, char ***argu
 
 int tool_fail(const char *name, const char *sentence)
 {
-    fprintf(stderr, "moxie %s: %s\n", name, sentence);
+    char *printable =
+        inspect_printable(sentence, strlen(sentence)); /* names of files may be evil */
+    fprintf(stderr, "moxie %s: %s\n", name, printable ? printable : "out of memory");
+    free(printable);
     return EXIT_FAILED;
 }
 

@@ -73,9 +73,10 @@ static void print_text(const struct selftest_device *device,
                        const struct check_tiers_result *result)
 {
     char tiers[256], verdict[640];
-    printf("moxie %s | %s | %s%s%s | %" PRIu32 " checks, %" PRIu32 " sets of tiers | %s\n",
+    printf("moxie %s | %s | %s%s%s | %" PRIu32 " check%s, %" PRIu32 " set%s of tiers | %s\n",
            MOXIE_VERSION, device->name, device->driver, device->driver[0] ? " | " : "",
-           selftest_tiers_text(device, device->has, tiers), result->n_checks, result->n_sets,
+           selftest_tiers_text(device, device->has, tiers), result->n_checks,
+           result->n_checks == 1 ? "" : "s", result->n_sets, result->n_sets == 1 ? "" : "s",
            verdict_text(device, result, verdict));
     for (uint32_t i = 0; i < device->n_faults; i++) {
         printf("known fault of this driver: %s\n", device->faults[i]);
@@ -122,19 +123,44 @@ static void print_json(const struct selftest_device *device,
     json_decref(object);
 }
 
+/* A shorter run acquits nothing of what a longer one found. */
+static void keep_verdict(const struct selftest_device *device,
+                         const struct check_tiers_result *result)
+{
+    char path[CACHE_FOLDER_BYTES], tiers[256];
+    const char *folder = cache_folder(path);
+    struct vk_verdict verdict = {result->tiers_off, result->unusable, result->n_checks}, before;
+    if (vk_verdict_read(device->index, folder, &before) && before.n_checks > verdict.n_checks) {
+        uint32_t more = before.tiers_off & ~verdict.tiers_off;
+        if (more || (before.unusable && !verdict.unusable)) {
+            fprintf(stderr,
+                    "moxie selftest: %s stays unused: an earlier run with %" PRIu32 " checks found "
+                    "it to be wrong, and only one of as many can tell otherwise\n",
+                    before.unusable ? device->name : selftest_tiers_text(device, more, tiers),
+                    before.n_checks);
+        }
+        verdict.tiers_off |= before.tiers_off;
+        verdict.unusable = verdict.unusable || before.unusable;
+        verdict.n_checks = before.n_checks;
+    }
+    vk_verdict_write(device->index, folder, &verdict);
+}
+
 static int run(const struct selftest_options *options)
 {
     struct error err;
     struct selftest_device device;
     struct check_tiers_result result;
-    char folder[CACHE_FOLDER_BYTES];
     if (!selftest_device_find(options->device, &device, &err) ||
         !check(options, &device, &result, &err)) {
         return tool_fail("selftest", err.text);
     }
+    if (result.n_checks == 0) {
+        return tool_fail("selftest",
+                         "no time was left for a single check: give it more (--seconds)");
+    }
     if (device.vulkan && !options->no_cache) {
-        struct vk_verdict verdict = {result.tiers_off, result.unusable, result.n_checks};
-        vk_verdict_write(device.index, cache_folder(folder), &verdict);
+        keep_verdict(&device, &result);
     }
     if (options->json) {
         print_json(&device, &result);

@@ -10,6 +10,7 @@
 #include "engine/source_text.h"
 #include "engine/text/tokenizer_synthetic.h"
 #include "tools/conversion_report.h"
+#include "tools/disk_space.h"
 #include "tools/interrupt.h"
 #include "tools/tool.h"
 
@@ -58,8 +59,8 @@ static bool attach_tokenizer(struct source *source, struct error *err)
 static void report(const char *output, const struct source *source, uint64_t bytes, double seconds)
 {
     char size[32], rate[32];
-    printf("%s: %s, %" PRIu32 " layers, %s", output, source->name, source->hparams.layers,
-           bytes_text(bytes, size));
+    printf("%s: %s, %" PRIu32 " layer%s, %s", output, source->name, source->hparams.layers,
+           source->hparams.layers == 1 ? "" : "s", bytes_text(bytes, size));
     if (seconds > 1) {
         printf(" in %.0f s (%s/s)", seconds, bytes_text((uint64_t)((double)bytes / seconds), rate));
     }
@@ -114,14 +115,15 @@ static bool run(const struct synth_request *request, struct source *source, bool
     bool ok = true;
     if (request->dry_run && gguf) {
         char size[32];
-        printf("%s: %s, %" PRIu32 " layers, %" PRIu64 " bytes (%s) of weights\n", request->output,
-               source->name, source->hparams.layers, plan.source_bytes,
-               bytes_text(plan.source_bytes, size));
+        printf("%s: %s, %" PRIu32 " layer%s, %" PRIu64 " bytes (%s) of weights\n", request->output,
+               source->name, source->hparams.layers, source->hparams.layers == 1 ? "" : "s",
+               plan.source_bytes, bytes_text(plan.source_bytes, size));
     } else if (request->dry_run) {
         const struct conversion_options options = {.compress = COMPRESS_NONE};
         ok = conversion_report_plan(&plan, request->output, &options, err);
     } else {
-        ok = gguf ? write_gguf(request, source, err) : write_moxie(request, &plan, err);
+        ok = disk_space_suffices(request->output, plan.source_bytes, err) &&
+             (gguf ? write_gguf(request, source, err) : write_moxie(request, &plan, err));
     }
     conversion_plan_free(&plan);
     return ok;
@@ -147,6 +149,10 @@ static int understand(const struct synth_request *request, struct synthetic_opti
     }
     if (!ends_with(request->output, ".gguf") && !ends_with(request->output, ".moxie")) {
         fprintf(stderr, "moxie synth: %s ends neither in .moxie nor in .gguf\n", request->output);
+        return EXIT_USAGE;
+    }
+    if (request->layers > HPARAM_MAX_LAYERS) {
+        fprintf(stderr, "moxie synth: --layers must be from 1 to %d\n", HPARAM_MAX_LAYERS);
         return EXIT_USAGE;
     }
     options->layers = request->layers;

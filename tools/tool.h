@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
@@ -89,6 +90,10 @@ void progress_finish(struct progress *progress);
 /* Since the first update. */
 double progress_seconds(const struct progress *progress);
 
+/* The line itself, cut to the width of the terminal; nothing in a pipe. */
+__attribute__((format(printf, 1, 2))) void progress_line(const char *format, ...);
+void progress_clear(void);
+
 /* A number with an optional K, M, G or T (binary); false if it is something else. */
 bool bytes_parse(const char *text, uint64_t *bytes);
 /* "14.5 MiB", for people; returns text. */
@@ -99,9 +104,9 @@ const char *bytes_text(uint64_t bytes, char text[32]);
  * returned; NULL if there is no such place. It need not exist. */
 const char *cache_folder(char *folder);
 
-/* Tries other sizes of kernels on a GPU, keeps the faster ones and prints a line for each; an exit
- * code. */
-int tune_device(const char *tool, const char *device);
+/* Tries other sizes of kernels on a GPU, keeps the faster ones and prints a line for each to
+ * `report`; an exit code. */
+int tune_device(const char *tool, const char *device, FILE *report);
 
 /* The path of the model that ships with moxie: beside the program in the build folder, or
  * installed; NULL if neither is there. */

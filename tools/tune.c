@@ -5,7 +5,7 @@
 #include "engine/moxie.h"
 #include "tools/tool.h"
 
-int tune_device(const char *tool, const char *device)
+int tune_device(const char *tool, const char *device, FILE *report)
 {
     char folder[CACHE_FOLDER_BYTES];
     struct moxie_options options = moxie_options_defaults();
@@ -18,8 +18,8 @@ int tune_device(const char *tool, const char *device)
         return tool_fail(tool, err.text);
     }
     for (uint32_t i = 0; i < n; i++) {
-        printf("%-17s %3" PRIu32 " -> %3" PRIu32 "  %.2f times as fast: %s\n", rows[i].name,
-               rows[i].before, rows[i].after, rows[i].speedup, rows[i].meaning);
+        fprintf(report, "%-17s %3" PRIu32 " -> %3" PRIu32 "  %.2f times as fast: %s\n",
+                rows[i].name, rows[i].before, rows[i].after, rows[i].speedup, rows[i].meaning);
     }
     return 0;
 }

@@ -6,35 +6,12 @@
  * a vector of its own; then the sums of all LANES vectors come out as one (sum_lanes). Values: sums
  * of up to 4 queries times 4 vectors stay in registers while the rows pass.
  */
-#include <string.h>
-
 #include "engine/cpu/cpu_attention.h"
+#include "engine/cpu/cpu_vectors.h"
 #include "format/f16.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-typedef float vector __attribute__((vector_size(4 * LANES)));
-typedef uint32_t vector_bits __attribute__((vector_size(4 * LANES)));
 
 static vector load_f16(const uint16_t *halves);
 static vector load_q8(const int8_t *codes);
-
-ALWAYS_INLINE vector load(const float *from)
-{
-    vector values;
-    memcpy(&values, from, sizeof(values));
-    return values;
-}
-
-ALWAYS_INLINE void store(float *to, vector values)
-{
-    memcpy(to, &values, sizeof(values));
-}
-
-ALWAYS_INLINE vector splat(float value)
-{
-    return value - (vector){0};
-}
 
 static void unpack_f16(const uint16_t *halves, uint64_t n, float *values)
 {
@@ -169,30 +146,17 @@ static void score(const float *queries, uint32_t n_queries, const float *keys, u
     }
 }
 
-/* e^x for x <= 0 within 2e-7 of its size: x = n ln 2 + r with n whole and |r| <= ln 2 / 2, ln 2 in
- * two parts (Cody and Waite 1980), then Taylor's series. 0 below -87; NaN stays NaN. */
-ALWAYS_INLINE vector exponential(vector x)
+/* e^x for x <= 0; 0 below -87. */
+ALWAYS_INLINE vector weight_of(vector x)
 {
-    const float whole = 0x1.8p23f; /* added, it leaves no bits behind the point */
-    vector shifted = x * 1.44269504f + whole;
-    vector n = shifted - whole;
-    vector r = x - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
-    vector e = r * (1.0f / 720) + 1.0f / 120;
-    e = e * r + 1.0f / 24;
-    e = e * r + 1.0f / 6;
-    e = e * r + 0.5f;
-    e = e * r + 1.0f;
-    e = e * r + 1.0f;
-    vector_bits scaled = (vector_bits)e + ((vector_bits)shifted << 23);
-    return (vector)(scaled & ~(vector_bits)(x < -87.0f));
+    return (vector)((vector_bits)exponential(x) & ~(vector_bits)(x < -87.0f));
 }
 
 static float weigh(float *scores, float maximum)
 {
     vector sum = {0};
     for (uint32_t i = 0; i < CPU_ATTENTION_ROWS; i += LANES) {
-        vector weights = exponential(load(scores + i) - maximum);
+        vector weights = weight_of(load(scores + i) - maximum);
         store(scores + i, weights);
         sum += weights;
     }

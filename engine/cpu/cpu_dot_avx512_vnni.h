@@ -77,7 +77,6 @@ struct two_steps {
     const uint8_t *const *planes[2]; /* of their rows */
     uint64_t steps[2];
     __m512 x_scales, x_sums; /* of blocks of 32: of activations and scales * q */
-    __m512i x_shorts;        /* sums of q over 16 elements */
 };
 
 /* Of blocks of 32: what integer products are multiplied with, and what minima (over a constant of
@@ -92,8 +91,7 @@ static inline struct two_steps steps_of_row(const uint8_t *const planes[], uint6
     return (struct two_steps){{planes, planes},
                               {s, s + 1},
                               _mm512_load_ps(x.scales + 8 * s),
-                              _mm512_load_ps(x.sums32 + 8 * s),
-                              load_bytes(x.short_sums + 16 * s)};
+                              _mm512_load_ps(x.sums32 + 8 * s)};
 }
 
 static inline struct two_steps steps_of_rows(const uint8_t *const first[],
@@ -103,8 +101,7 @@ static inline struct two_steps steps_of_rows(const uint8_t *const first[],
     return (struct two_steps){{first, second},
                               {s, s},
                               _mm512_broadcast_f32x8(_mm256_load_ps(x.scales + 8 * s)),
-                              _mm512_broadcast_f32x8(_mm256_load_ps(x.sums32 + 8 * s)),
-                              load_twice(x.short_sums + 16 * s)};
+                              _mm512_broadcast_f32x8(_mm256_load_ps(x.sums32 + 8 * s))};
 }
 
 /* Two f16 each of two places: a0, b0, a1, b1. */
@@ -153,19 +150,16 @@ static inline __m512 load_half_pairs(const uint8_t *halves)
     return _mm512_cvtph_ps(_mm256_set1_epi32(bits));
 }
 
-/* Asks for what lies so many steps ahead of these n steps, of so many bytes each. Measured on Zen 4
- * over 128 to 192 MiB, as shares of the bandwidth: q4_k 0.69 without, 0.92 from 32 steps ahead and
- * 0.88 from 16 or 64; q6_k 0.89 from 16 and 0.85 from 32, but 0.75 if its planes with few bytes are
- * asked for, too; q8_0, which does least with a byte, 0.71 so, and 0.82 from nearby and into the
- * second-level cache. */
-static inline void prefetch_plane(const uint8_t *plane, uint64_t s, uint64_t n, uint64_t bytes,
-                                  uint64_t ahead)
+/* Asks for what follows these n steps, of so many bytes each, in a plane. q8_0 does least with a
+ * byte: its quants had better be hardly ahead, and its scales near. */
+static inline void prefetch_plane(const uint8_t *plane, uint64_t s, uint64_t n, uint64_t bytes)
 {
+    const uint64_t ahead = bytes < STEP ? INT8_STEPS_FAR : 4;
     for (uint64_t i = 0; i < n * bytes; i += 64) {
-        if (bytes >= STEP) {
-            int8_prefetch_far(plane + s * bytes + i, 4 * bytes);
+        if (bytes < 32) {
+            int8_prefetch_near(plane + s * bytes + i, INT8_STEPS_NEAR * bytes);
         } else {
-            int8_prefetch(plane + s * bytes + i, ahead * bytes);
+            int8_prefetch_far(plane + s * bytes + i, ahead * bytes);
         }
     }
 }
@@ -173,13 +167,13 @@ static inline void prefetch_plane(const uint8_t *plane, uint64_t s, uint64_t n, 
 /* Both functions of a type, made of
  *     struct factors factors_<type>(two steps, cols)
  *     void multiply_<type>(planes, x, step, cols, factors, their first lane, sums)
- * and of the bytes that a step has in planes 0 and 1, if they are to be asked for ahead. Step s is
+ * and of the bytes that a step has in planes 0 and 1, 0 where asking gains nothing. Step s is
  * elements 256 s .. 256 s + 255, or those up to the row's end. An odd last row is done twice. */
 #define DOT_OF_STEPS(type, minimum, bytes_0, bytes_1) \
     static inline void prefetch_##type(const uint8_t *const planes[], uint64_t s, uint64_t n) \
     { \
-        prefetch_plane(planes[0], s, n, bytes_0, 32); \
-        prefetch_plane(planes[1], s, n, bytes_1, 32); \
+        prefetch_plane(planes[0], s, n, bytes_0); \
+        prefetch_plane(planes[1], s, n, bytes_1); \
     } \
     static inline __m512 row_##type(const uint8_t *const planes[], struct int8_row x, \
                                     uint64_t cols, __m512 last_scales, int last_lane) \

@@ -117,7 +117,7 @@ static inline struct factors factors_mxfp4(const struct two_steps *two, uint64_t
     return factors_of(two, scales, scales);
 }
 
-#define NIBBLE_DOT(type, codes_type, minimum, ...) \
+#define NIBBLE_DOT(type, codes_type, minimum) \
     static inline void multiply_##type(const uint8_t *const planes[], struct int8_row x, \
                                        uint64_t s, uint64_t cols, __m512 scales, int lane, \
                                        __m512 sums[2]) \
@@ -138,14 +138,14 @@ static inline struct factors factors_mxfp4(const struct two_steps *two, uint64_t
             sums[0] = add_four_blocks(products, scales, lane + (int)i, sums[0]); \
         } \
     } \
-    DOT_OF_STEPS(type, minimum, __VA_ARGS__)
+    DOT_OF_STEPS(type, minimum, 128, 0)
 
-NIBBLE_DOT(q4_0, q4_0, -8, 128, 16)
-NIBBLE_DOT(q4_1, q4_0, 1, 128, 32)
-NIBBLE_DOT(q5_0, q5_0, -16, 128, 0)
-NIBBLE_DOT(q5_1, q5_0, 1, 128, 0)
-NIBBLE_DOT(iq4_nl, iq4_nl, -128, 128, 16)
-NIBBLE_DOT(mxfp4, mxfp4, -12, 128, 8)
+NIBBLE_DOT(q4_0, q4_0, -8)
+NIBBLE_DOT(q4_1, q4_0, 1)
+NIBBLE_DOT(q5_0, q5_0, -16)
+NIBBLE_DOT(q5_1, q5_0, 1)
+NIBBLE_DOT(iq4_nl, iq4_nl, -128)
+NIBBLE_DOT(mxfp4, mxfp4, -12)
 
 static inline struct factors factors_q8_0(const struct two_steps *two, uint64_t cols)
 {

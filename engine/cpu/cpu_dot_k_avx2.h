@@ -141,12 +141,19 @@ static inline __m256 sum_groups(__m128i bytes, const int16_t *short_sums)
     return _mm256_cvtepi32_ps(_mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), sums));
 }
 
-/* Asks for what lies 32 super-blocks ahead in a plane of which one has so many bytes; planes with
- * fewer than a cache line are better left to the processor (cpu_dot_avx512_vnni.h). */
+/* Asks for what follows a super-block in a plane of which one has so many bytes; planes with fewer
+ * than a cache line are better left to the processor. */
 static inline void prefetch_plane(const uint8_t *plane, uint64_t s, uint64_t bytes)
 {
     for (uint64_t i = 0; i < bytes; i += 64) {
-        int8_prefetch(plane + s * bytes + i, 32 * bytes);
+        int8_prefetch_far(plane + s * bytes + i, INT8_STEPS_FAR * bytes);
+    }
+}
+
+static inline void prefetch_plane_near(const uint8_t *plane, uint64_t s, uint64_t bytes)
+{
+    for (uint64_t i = 0; i < bytes; i += 64) {
+        int8_prefetch_near(plane + s * bytes + i, INT8_STEPS_NEAR * bytes);
     }
 }
 
@@ -155,7 +162,7 @@ static __m256 row_q2_k(const uint8_t *const planes[], struct int8_row x, uint64_
     __m256 sum = _mm256_setzero_ps(), minimum = sum;
     for (uint64_t s = 0; s < cols / 256; s++) {
         const uint8_t *pairs = planes[0] + 64 * s;
-        prefetch_plane(planes[0], s, 64);
+        prefetch_plane_near(planes[0], s, 64);
 #define CODES(b) codes_q2_k(pairs, b)
         struct sums_of_8 sums = SUMS_OF_GROUPS(CODES, x.q + 256 * s);
 #undef CODES
@@ -179,7 +186,7 @@ static __m256 row_q3_k(const uint8_t *const planes[], struct int8_row x, uint64_
     __m256 sum = _mm256_setzero_ps(), offsets = sum;
     for (uint64_t s = 0; s < cols / 256; s++) {
         const uint8_t *pairs = planes[0] + 64 * s;
-        prefetch_plane(planes[0], s, 64);
+        prefetch_plane_near(planes[0], s, 64);
         __m256i high = load_bytes(planes[1] + 32 * s);
 #define CODES(b) codes_q3_k(pairs, high, b)
         struct sums_of_8 sums = SUMS_OF_GROUPS(CODES, x.q + 256 * s);
@@ -207,7 +214,11 @@ static inline __m256 dot_groups_of_32(const uint8_t *nibbles, const uint8_t *hig
     __m256 sum = _mm256_setzero_ps(), minimum = sum;
     for (uint64_t s = 0; s < cols / 256; s++) {
         const uint8_t *field = fields + 16 * s;
-        prefetch_plane(nibbles, s, 128);
+        if (high_bits) {
+            prefetch_plane_near(nibbles, s, 128);
+        } else {
+            prefetch_plane(nibbles, s, 128);
+        }
         __m128i integers = int8_unpack_k(field);
         __m256i high = high_bits ? load_bytes(high_bits + 32 * s) : _mm256_setzero_si256();
         __m256i fours[4];

@@ -101,7 +101,7 @@ static inline void multiply_q4_k(const uint8_t *const planes[], struct int8_row 
     sums[1] = add_alternate(odd, scales, lane + 1, sums[1]);
 }
 
-DOT_OF_STEPS(q4_k, -1, 128, 16)
+DOT_OF_STEPS(q4_k, -1, 128, 0)
 
 /* Bit 2 k + odd of every byte of quarter k to bit 4, where the others are to be masked. */
 static inline __m512i move_high_bits(__m512i bytes, int odd)
@@ -146,7 +146,7 @@ static inline void multiply_q5_k(const uint8_t *const planes[], struct int8_row 
     }
 }
 
-DOT_OF_STEPS(q5_k, -1, 128, 0)
+DOT_OF_STEPS(q5_k, -1, 128, 32)
 
 /* ---- groups of 16: q2_k, q3_k, q6_k ---- */
 
@@ -213,7 +213,7 @@ static __m512 row_q2_k(const uint8_t *const planes[], struct int8_row x, uint64_
     __m512 sum = _mm512_setzero_ps();
     __m256 minimum = _mm256_setzero_ps();
     for (uint64_t s = 0; s < cols / STEP; s++) {
-        prefetch_plane(planes[0], s, 1, 64, 32);
+        int8_prefetch_near(planes[0] + 64 * s, INT8_STEPS_NEAR * 64);
         __m512i codes[4];
         load_codes_q2_k(planes[0] + 64 * s, codes);
         __m128i bytes = int8_load_16(planes[1] + 16 * s);
@@ -244,7 +244,7 @@ static __m512 row_q3_k(const uint8_t *const planes[], struct int8_row x, uint64_
         if (s % 8 == 0) {
             int8_load_8_halves(planes[3] + 2 * s, d);
         }
-        prefetch_plane(planes[0], s, 1, 64, 32);
+        int8_prefetch_near(planes[0] + 64 * s, INT8_STEPS_NEAR * 64);
         __m512i codes[4], high = load_twice(planes[1] + 32 * s);
         load_codes_q2_k(planes[0] + 64 * s, codes);
         for (int v = 0; v < 4; v++) {
@@ -286,8 +286,8 @@ static __m512 row_q6_k(const uint8_t *const planes[], struct int8_row x, uint64_
         if (s % 8 == 0) {
             int8_load_8_halves(planes[3] + 2 * s, d);
         }
-        prefetch_plane(planes[0], s, 1, 128, 16);
-        prefetch_plane(planes[1], s, 1, 64, 16);
+        prefetch_plane(planes[0], s, 1, 128);
+        prefetch_plane(planes[1], s, 1, 64);
         __m512i codes[4];
         load_codes_q6_k(planes[0] + 128 * s, planes[1] + 64 * s, codes);
         __m512i offsets = load_bytes(x.offsets + 32 * s);
@@ -323,4 +323,4 @@ static inline void multiply_iq4_xs(const uint8_t *const planes[], struct int8_ro
     }
 }
 
-DOT_OF_STEPS(iq4_xs, -128, 128, 8)
+DOT_OF_STEPS(iq4_xs, -128, 128, 0)

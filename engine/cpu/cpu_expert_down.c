@@ -2,7 +2,7 @@
 #include "engine/cpu/cpu_expert_product.h"
 
 static void write_rows(const void *context, uint32_t expert, uint32_t pair, uint64_t first,
-                       uint64_t end, const float *products)
+                       uint64_t end, float *products)
 {
     const struct expert_down_args *args = context;
     const float *bias = cpu_pointer(args->bias);

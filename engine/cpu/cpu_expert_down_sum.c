@@ -41,18 +41,14 @@ static uint64_t down_sum_cost(const void *context, uint64_t group)
     return 1; /* every item costs the same */
 }
 
-/* What slot's expert adds to rows [first, end) of y[t]. */
-static void add_slot(const struct cpu_level *level, const struct down_sum_share *share,
-                     uint64_t pair, uint64_t first, uint64_t end, float *sums,
-                     const struct cpu_item_memory *memory)
+/* What the pair's expert adds to rows [first, end) of its y. */
+static void add_pair(const struct cpu_level *level, const struct down_sum_share *share,
+                     uint64_t pair, const struct cpu_matrix *matrix, uint64_t first, uint64_t end,
+                     float *sums, const struct cpu_item_memory *memory)
 {
     const struct expert_down_sum_args *args = share->args;
-    struct cpu_matrix matrix = matrix_of(share, pair);
-    if (!matrix.planes[0]) {
-        return;
-    }
     const uint8_t *h = share->h.first + pair * share->h.stride;
-    cpu_item_multiply(level, &matrix, first, end, &h, 1, memory);
+    cpu_item_multiply(level, matrix, first, end, &h, 1, memory);
     uint32_t expert = ((const uint32_t *)cpu_pointer(args->ids))[pair];
     float weight = ((const float *)cpu_pointer(args->weights))[pair];
     const float *bias = cpu_pointer(args->bias);
@@ -73,18 +69,19 @@ static void down_sum_item(const struct cpu_level *level, const void *context, ui
     uint64_t first = block * item_rows(args), end = first + item_rows(args);
     end = end < args->hidden ? end : args->hidden;
     uint64_t n_pairs = share->n * args->top_k;
+    struct cpu_matrix next = matrix_of(share, 0);
     for (uint64_t t = 0; t < share->n; t++) {
         float sums[ITEM_ROWS_MAX] = {0};
         for (uint64_t slot = 0; slot < args->top_k; slot++) {
             uint64_t pair = t * args->top_k + slot;
-            struct cpu_matrix next = {0};
-            if (pair + 1 < n_pairs) {
-                next = matrix_of(share, pair + 1);
-            }
+            struct cpu_matrix matrix = next;
+            next = pair + 1 < n_pairs ? matrix_of(share, pair + 1) : (struct cpu_matrix){0};
             if (next.planes[0]) {
                 cpu_item_prefetch(&next, first);
             }
-            add_slot(level, share, pair, first, end, sums, memory);
+            if (matrix.planes[0]) {
+                add_pair(level, share, pair, &matrix, first, end, sums, memory);
+            }
         }
         for (uint64_t row = first; row < end; row++) {
             uint64_t i = t * args->hidden + row;

@@ -1,23 +1,62 @@
 /* h[pair] = activation(gate norm(x) + gate_bias, up norm(x) + up_bias) with the gate/up matrix at
  * the start of the expert's slab. */
-#include <math.h>
-
 #include "engine/cpu/cpu_expert_product.h"
 
-/* Comparisons, not fminf: a NaN must show itself. */
-static float activate(const struct expert_gate_up_args *args, float gate, float up)
+/* Every processor has instructions for four floats at a time; calls of expf took a seventh of the
+ * time in which the op reads q4_k. */
+#define LANES 4
+#include "engine/cpu/cpu_vectors.h"
+
+/* `limit` where the mask is set, else x. Masks, not minima: a NaN must show itself. */
+ALWAYS_INLINE vector limit_where(vector_bits mask, vector limit, vector x)
+{
+    return (vector)((mask & (vector_bits)limit) | (~mask & (vector_bits)x));
+}
+
+/* 1 / (1 + e^-x), for x beyond 87 in size as at 87. */
+ALWAYS_INLINE vector sigmoid(vector x)
+{
+    x = limit_where((vector_bits)(x < -87.0f), splat(-87), x);
+    x = limit_where((vector_bits)(x > 87.0f), splat(87), x);
+    return 1 / (1 + exponential(-x));
+}
+
+ALWAYS_INLINE vector activate(const struct expert_gate_up_args *args, vector gate, vector up)
 {
     if (args->activation == ACTIVATION_SILU) {
-        return gate / (1 + expf(-gate)) * up;
+        return gate * sigmoid(gate) * up;
     }
-    gate = gate > args->limit ? args->limit : gate;
-    up = up > args->limit ? args->limit : up < -args->limit ? -args->limit : up;
-    return (up + 1) * (gate / (1 + expf(-args->alpha * gate)));
+    const vector limit = splat(args->limit);
+    gate = limit_where((vector_bits)(gate > limit), limit, gate);
+    up = limit_where((vector_bits)(up > limit), limit, up);
+    up = limit_where((vector_bits)(up < -limit), -limit, up);
+    return (up + 1) * (gate * sigmoid(args->alpha * gate));
+}
+
+ALWAYS_INLINE vector activate_pairs(const struct expert_gate_up_args *args, const float *p)
+{
+    return activate(args, (vector){p[0], p[2], p[4], p[6]}, (vector){p[1], p[3], p[5], p[7]});
+}
+
+/* h[i] of n pairs (gate, up). */
+static void activate_all(const struct expert_gate_up_args *args, const float *pairs, uint64_t n,
+                         float *h)
+{
+    uint64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        store(h + i, activate_pairs(args, pairs + 2 * i));
+    }
+    if (i < n) {
+        float last[2 * LANES] = {0};
+        memcpy(last, pairs + 2 * i, 2 * (n - i) * sizeof(*last));
+        vector y = activate_pairs(args, last);
+        memcpy(h + i, &y, (n - i) * sizeof(*h));
+    }
 }
 
 /* Rows [first, end) of h[pair] from products of gate and up in turn. */
 static void write_rows(const void *context, uint32_t expert, uint32_t pair, uint64_t first,
-                       uint64_t end, const float *products)
+                       uint64_t end, float *products)
 {
     const struct expert_gate_up_args *args = context;
     const float *gate_bias = cpu_pointer(args->gate_bias);
@@ -25,14 +64,11 @@ static void write_rows(const void *context, uint32_t expert, uint32_t pair, uint
     uint64_t bias_stride = ((uint64_t)args->ffn + 3) / 4 * 4; /* rows are padded to 16 bytes */
     uint64_t biases = expert * bias_stride;
     float *h = (float *)cpu_pointer(args->h) + (uint64_t)pair * args->ffn;
-    for (uint64_t row = first; row < end; row++) {
-        float gate = products[2 * (row - first)], up = products[2 * (row - first) + 1];
-        if (gate_bias) {
-            gate += gate_bias[biases + row];
-            up += up_bias[biases + row];
-        }
-        h[row] = activate(args, gate, up);
+    for (uint64_t row = first; gate_bias && row < end; row++) {
+        products[2 * (row - first)] += gate_bias[biases + row];
+        products[2 * (row - first) + 1] += up_bias[biases + row];
     }
+    activate_all(args, products, end - first, h + first);
 }
 
 static struct cpu_input input_of(const struct expert_gate_up_args *args, uint64_t n)

@@ -21,9 +21,10 @@ struct cpu_expert_product {
     uint32_t matrix_rows;      /* that make a row of the result, side by side */
     uint32_t pairs_per_vector; /* pair p takes vector p / pairs_per_vector of the input */
     const void *args;
-    /* Makes rows [first, end) of the pair's result from (end - first) * matrix_rows products. */
+    /* Makes rows [first, end) of the pair's result from (end - first) * matrix_rows products,
+     * which it may change. */
     void (*write)(const void *args, uint32_t expert, uint32_t pair, uint64_t first, uint64_t end,
-                  const float *products);
+                  float *products);
     /* Filled in by cpu_expert_product_add. */
     struct cpu_vectors x;
     enum dtype dtype;

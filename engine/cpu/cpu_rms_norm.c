@@ -1,9 +1,12 @@
 /* y = x / sqrt(mean(x^2) + epsilon) * weight. The sum is in double, so that it does not depend on
- * how long the row is.
+ * how long the row is; it is eight sums, for each would wait for its last addition, and while an
+ * answer is generated all threads wait for the norm.
  */
 #include <math.h>
 
 #include "engine/cpu/cpu_internal.h"
+
+#define SUMS 8
 
 struct rms_norm_loop {
     const float *x, *weight;
@@ -14,12 +17,21 @@ struct rms_norm_loop {
 
 void cpu_rms_norm_row(const float *x, const float *weight, float epsilon, uint64_t dim, float *y)
 {
-    double sum = 0;
-    for (uint64_t i = 0; i < dim; i++) {
-        sum += (double)x[i] * x[i];
+    double sums[SUMS] = {0}, sum = 0;
+    uint64_t i = 0;
+    for (; i + SUMS <= dim; i += SUMS) {
+        for (uint32_t k = 0; k < SUMS; k++) {
+            sums[k] += (double)x[i + k] * (double)x[i + k];
+        }
+    }
+    for (; i < dim; i++) {
+        sum += (double)x[i] * (double)x[i];
+    }
+    for (uint32_t k = 0; k < SUMS; k++) {
+        sum += sums[k];
     }
     float factor = (float)(1 / sqrt(sum / (double)dim + (double)epsilon));
-    for (uint64_t i = 0; i < dim; i++) {
+    for (i = 0; i < dim; i++) {
         y[i] = x[i] * factor * weight[i];
     }
 }

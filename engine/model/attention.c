@@ -41,7 +41,7 @@ static const struct tensor *norm_all(const struct forward *f, const struct tenso
     if (f->model->arch->qk_norm != QK_NORM_FULL) {
         return x;
     }
-    block_norm(f, x, weight, y, 1, (uint32_t)x->cols, false, list);
+    block_norm(f, x, weight, y, false, list);
     return y;
 }
 

@@ -2,13 +2,12 @@
 #include "engine/model/blocks.h"
 
 void block_norm(const struct forward *f, const struct tensor *x, const struct weight *weight,
-                const struct tensor *y, uint32_t rows, uint32_t dim, bool last_only,
-                struct op_list *list)
+                const struct tensor *y, bool last_only, struct op_list *list)
 {
     struct op *op = op_list_add(list, OP_rms_norm, DTYPE_F32,
                                 (const struct tensor *[]){f->step, x, &weight->tensor, y});
-    op->args.rms_norm.rows_per_token = rows;
-    op->args.rms_norm.dim = dim;
+    op->args.rms_norm.rows_per_token = 1;
+    op->args.rms_norm.dim = (uint32_t)weight->tensor.cols;
     op->args.rms_norm.epsilon = (float)f->model->hparams.norm_epsilon;
     op->args.rms_norm.last_only = last_only;
 }
@@ -20,7 +19,7 @@ struct block_input block_normed(const struct forward *f, const struct tensor *x,
     if (list->max_tokens <= OP_FEW_TOKENS && !f->options.observe) {
         return (struct block_input){x, &weight->tensor, (float)f->model->hparams.norm_epsilon};
     }
-    block_norm(f, x, weight, normed, 1, (uint32_t)weight->tensor.cols, false, list);
+    block_norm(f, x, weight, normed, false, list);
     return block_plain(normed);
 }
 

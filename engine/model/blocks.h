@@ -18,10 +18,9 @@ bool block_moe_declare(struct forward *forward);
 void block_moe_begin(const struct forward *forward, struct op_list *list);
 void block_moe(const struct forward *forward, uint32_t layer, struct op_list *list);
 
-/* y = norm(x) * weight over rows of `dim`, `rows` of them per token. */
+/* y = norm(x) * weight, a row per token; of the last token only, if asked to. */
 void block_norm(const struct forward *forward, const struct tensor *x, const struct weight *weight,
-                const struct tensor *y, uint32_t rows, uint32_t dim, bool last_only,
-                struct op_list *list);
+                const struct tensor *y, bool last_only, struct op_list *list);
 
 /* What a matrix is multiplied with: x, or its RMS norm, which the op that multiplies makes itself.
  */

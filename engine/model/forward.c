@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/base/sampling.h"
 #include "engine/model/blocks.h"
@@ -203,7 +202,7 @@ static struct block_input last_normed(const struct forward *f, struct op_list *l
     if (list->max_tokens == 1) { /* the last token is the only one */
         return block_normed(f, f->x, norm, f->last, list);
     }
-    block_norm(f, f->x, norm, f->last, 1, f->model->hparams.hidden, true, list);
+    block_norm(f, f->x, norm, f->last, true, list);
     return block_plain(f->last);
 }
 
@@ -235,7 +234,7 @@ static bool write_logits(const struct forward *f, uint32_t max_tokens, struct op
     }
 
     if (f->options.observe) { /* of all tokens, where the head needs only the last */
-        block_norm(f, f->x, &model->output_norm, f->normed, 1, hparams->hidden, false, list);
+        block_norm(f, f->x, &model->output_norm, f->normed, false, list);
         observation_write(f, OBSERVED_HEAD, 0, f->normed, NULL, 1, false, list);
     }
     struct block_input last = last_normed(f, list);

@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 #include "engine/model/arch.h"
 #include "shaders/op_args.h"

@@ -76,7 +76,7 @@ static json_t *load_config(const char *path, const char *folder, struct error *e
         error_set(err, "%s is not a folder; give the folder of a Hugging Face checkpoint", folder);
         return NULL;
     }
-    if (access(path, F_OK) != 0) {
+    if (!map_is_there(path)) {
         error_set(err, "%s has no config.json; give the folder of a Hugging Face checkpoint",
                   folder);
         return NULL;

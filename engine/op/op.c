@@ -1,7 +1,6 @@
 #include "engine/op/op.h"
 
 #include <assert.h>
-#include <string.h>
 
 static const struct {
     const char *name, *access;

@@ -48,7 +48,9 @@ struct trial {
     uint64_t rows, cols; /* of a matrix */
     uint64_t stride;     /* bytes from one to the next */
     uint32_t matrices, n_ops, tokens;
-    uint32_t top_k; /* 0: no experts */
+    uint32_t top_k;     /* 0: no experts */
+    uint32_t experts;   /* of an op, with matrices each after those of the op before */
+    uint32_t n_experts; /* with those that nobody has chosen */
 };
 
 /* Bytes of x and y of one token, whichever is more. */
@@ -61,6 +63,11 @@ static uint64_t token_bytes(const struct trial *t)
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
 }
 
 /* ---- matrices that all tokens are multiplied with ---- */
@@ -129,6 +136,38 @@ static uint32_t n_experts_of(const struct op *op)
                                          : op->args.expert_down_sum.n_experts;
 }
 
+/* Back ends have other kernels for up to so many tokens. */
+#define FEW_TOKENS 32
+
+/* Ops with sorted pairs have t->tokens of them for each expert. Together they are no more than the
+ * original's, and few only if those are; they come from as many experts in proportion: so that
+ * back ends choose the kernels that they choose for the original. */
+static void plan_sorted(const struct prediction *p, struct trial *t, uint64_t n)
+{
+    const struct op *op = t->original;
+    n = smaller(n, n_experts_of(op));
+    t->top_k = (uint32_t)smaller(n, t->top_k);
+    if (t->top_k == 0) {
+        t->n_ops = 0;
+        return;
+    }
+    uint64_t pairs = smaller((uint64_t)op->max_tokens * t->top_k, MAX_PAIRS);
+    uint64_t vectors = smaller(t->tokens, op->max_tokens);
+    uint64_t enough = larger(n / vectors, 2 * FEW_MATRICES);
+    uint64_t many = (FEW_TOKENS / vectors + 1) * t->top_k;
+    uint64_t experts = smaller(smaller(n, pairs / vectors), larger(enough, many));
+    experts = larger(experts - experts % t->top_k, t->top_k);
+    vectors = smaller(vectors, pairs / experts);
+    while (vectors > 1 &&
+           experts / t->top_k * vectors * token_bytes(t) > p->buffers[PREDICTION_OUTPUT].bytes) {
+        vectors /= 2;
+    }
+    t->experts = (uint32_t)experts;
+    t->tokens = (uint32_t)vectors;
+    t->n_ops = (uint32_t)(smaller(n, larger(enough, experts)) / experts);
+    t->n_experts = (uint32_t)larger(experts, n_experts_of(op) * experts * vectors / pairs);
+}
+
 /* t->tokens are those of each expert where pairs are sorted. As many experts as fit and as tell
  * what memory takes, fewer where there are many tokens. */
 static void plan_experts(const struct prediction *p, struct trial *t)
@@ -139,23 +178,13 @@ static void plan_experts(const struct prediction *p, struct trial *t)
         WEIGHT_ALIGN * WEIGHT_ALIGN;
     uint64_t n = smaller(p->weight_bytes / t->stride, MAX_EXPERTS);
     if (prediction_is_sorted(t->original)) {
-        uint64_t enough = n / t->tokens > 2 * FEW_MATRICES ? n / t->tokens : 2 * FEW_MATRICES;
-        n = smaller(smaller(n, n_experts_of(t->original)), enough);
-        t->top_k = (uint32_t)smaller(n, t->top_k);
-        n -= t->top_k > 0 ? n % t->top_k : 0;
-        uint64_t vectors = n > 0 ? smaller(t->tokens, MAX_PAIRS / n) : 0;
-        while (vectors > 1 &&
-               n / t->top_k * vectors * token_bytes(t) > p->buffers[PREDICTION_OUTPUT].bytes) {
-            vectors /= 2;
-        }
-        t->tokens = (uint32_t)vectors;
-        t->n_ops = 1;
+        plan_sorted(p, t, n);
     } else {
-        t->top_k = (uint32_t)smaller(n, t->top_k);
+        t->top_k = t->experts = (uint32_t)smaller(n, t->top_k);
         t->n_ops = t->top_k > 0 ? (uint32_t)n / t->top_k : 0;
-        n = (uint64_t)t->n_ops * t->top_k;
+        t->n_experts = n_experts_of(t->original);
     }
-    t->matrices = (uint32_t)n;
+    t->matrices = t->n_ops * t->experts;
 }
 
 /* Experts lie in memory in another order than they are asked for in. */
@@ -168,10 +197,12 @@ static bool write_tables(struct prediction *p, const struct trial *t,
         return error_set(err, "not enough memory to predict a speed");
     }
     bool sorted = prediction_is_sorted(t->original);
-    uint32_t random = 1, n = t->matrices;
+    uint32_t random = 1, n = t->matrices, pairs = t->tokens * (sorted ? t->experts : t->top_k);
     for (uint32_t e = 0; e < n; e++) {
         tables->slabs[e] = t->weights->address + e * t->stride;
-        tables->offsets[e + 1] = (e + 1) * t->tokens;
+    }
+    for (uint32_t e = 0; e < MAX_EXPERTS; e++) { /* those that an op has too many have no pairs */
+        tables->offsets[e + 1] = (uint32_t)smaller((uint64_t)(e + 1) * t->tokens, pairs);
     }
     for (uint32_t e = n; !sorted && e > 1; e--) {
         random = random * 1664525u + 1013904223u;
@@ -180,13 +211,13 @@ static bool write_tables(struct prediction *p, const struct trial *t,
         tables->slabs[e - 1] = tables->slabs[other];
         tables->slabs[other] = slab;
     }
-    for (uint32_t pair = 0; pair < (sorted ? n * t->tokens : t->tokens * t->top_k); pair++) {
-        uint32_t e = pair % (sorted ? n : t->top_k);
+    for (uint32_t pair = 0; pair < pairs; pair++) {
+        uint32_t e = pair % t->experts;
         tables->ids[pair] = e;
-        tables->pairs[sorted ? e * t->tokens + pair / n : pair] = pair;
+        tables->pairs[sorted ? e * t->tokens + pair / t->experts : pair] = pair;
     }
     if (sorted) {
-        op_expert_cut(tables->offsets, n, t->original->tile_pairs, tables->tiles);
+        op_expert_cut(tables->offsets, t->experts, t->original->tile_pairs, tables->tiles);
     }
     bool ok = functions->buffer_create(p->backend, sizeof(*tables), BUFFER_ACTIVATIONS,
                                        &probe->tables, err);
@@ -198,20 +229,19 @@ static bool write_tables(struct prediction *p, const struct trial *t,
 
 static void shape_experts(const struct trial *t, struct op *op)
 {
-    uint32_t n = prediction_is_sorted(op) ? t->matrices : n_experts_of(op);
     op->experts_here = 0;
     switch (op->kind) {
     case OP_expert_gate_up:
-        op->args.expert_gate_up.n_experts = n;
+        op->args.expert_gate_up.n_experts = t->n_experts;
         op->args.expert_gate_up.top_k = t->top_k;
         break;
     case OP_expert_down:
-        op->args.expert_down.n_experts = n;
+        op->args.expert_down.n_experts = t->n_experts;
         op->args.expert_down.top_k = t->top_k;
         op->args.expert_down.down_offset = 0;
         break;
     default:
-        op->args.expert_down_sum.n_experts = n;
+        op->args.expert_down_sum.n_experts = t->n_experts;
         op->args.expert_down_sum.top_k = t->top_k;
         op->args.expert_down_sum.down_offset = 0;
         break;
@@ -295,7 +325,7 @@ static void add_op(const struct trial *t, uint32_t i, uint32_t tokens, struct te
     }
     op->tensors[1] = weight;
     if (t->top_k > 0) {
-        uint64_t first = (uint64_t)i * t->top_k;
+        uint64_t first = (uint64_t)i * t->experts;
         *weight = prediction_tensor(&probe->tables, first * sizeof(uint64_t));
         shape_experts(t, op);
     } else {
@@ -309,7 +339,7 @@ static bool make_probe(struct prediction *p, const struct trial *t, struct measu
 {
     struct prediction_probe *probe = &m->probes[m->n_probes++];
     bool sorted = prediction_is_sorted(t->original);
-    uint32_t tokens = sorted ? t->matrices / t->top_k * t->tokens : t->tokens;
+    uint32_t tokens = sorted ? t->experts / t->top_k * t->tokens : t->tokens;
     size_t shared = (size_t)FEW_MATRICES * OP_MAX_TENSORS;
     probe->tensors = calloc(shared + t->n_ops, sizeof(struct tensor));
     if (!probe->tensors || !op_list_init(&probe->list, tokens, t->n_ops, err)) {

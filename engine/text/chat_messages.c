@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "engine/text/json_values.h"
+
 static bool no_memory(struct error *err)
 {
     return error_set(err, "not enough memory for a chat");
@@ -38,6 +40,10 @@ static json_t *parse(const char *text, const char *what, struct error *err)
     if (bytes > CHAT_MESSAGES_MAX_BYTES) {
         error_set(err, "the %s are %zu bytes of JSON, more than the %u that are read", what, bytes,
                   CHAT_MESSAGES_MAX_BYTES);
+        return NULL;
+    }
+    if (json_values_most(text, bytes) > JSON_VALUES_MAX) {
+        error_set(err, "the %s are more than %d values of JSON", what, JSON_VALUES_MAX);
         return NULL;
     }
     json_error_t error;

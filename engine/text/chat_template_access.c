@@ -1,7 +1,6 @@
 /* The parts of values: attributes and methods, subscripts, slices, iteration; and conversions that
  * fail with a sentence. Missing parts are undefined values that remember what was looked up.
  */
-#include <string.h>
 
 #include "engine/text/chat_template_internal.h"
 

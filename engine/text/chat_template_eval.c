@@ -1,6 +1,5 @@
 /* Values of expressions: names, operators, calls. */
 #include <math.h>
-#include <string.h>
 
 #include "engine/text/chat_template_internal.h"
 

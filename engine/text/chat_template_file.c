@@ -1,13 +1,11 @@
 #include "engine/text/chat_template_file.h"
 
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
+#include "engine/text/chat_template.h"
 #include "engine/text/json_file.h"
 #include "engine/text/unicode.h"
 #include "format/map.h"
@@ -35,8 +33,14 @@ bool chat_template_join(const struct chat_template_pair *pair, char **text, uint
 {
     struct unicode_buffer out = {0};
     bool both = pair->plain && pair->tool_use, ok = true;
+    size_t longest =
+        pair->plain_bytes > pair->tool_use_bytes ? pair->plain_bytes : pair->tool_use_bytes;
     *text = NULL;
     *bytes = 0;
+    if (longest > CHAT_TEMPLATE_MAX_BYTES) { /* before it is copied */
+        return error_set(err, "the chat template has %zu bytes, more than the %u that are read",
+                         longest, CHAT_TEMPLATE_MAX_BYTES);
+    }
     if (both) {
         ok = append(&out, "{% if tools is not defined or tools is none %}" NOTHING, err) &&
              unicode_buffer_append(&out, pair->plain, without_break(pair->plain, pair->plain_bytes),
@@ -110,7 +114,7 @@ static bool map_file(const char *folder, const char *name, struct map *map, bool
 {
     char *path = json_file_path(folder, name, err);
     *ok = path != NULL;
-    bool there = path && access(path, F_OK) == 0;
+    bool there = path && map_is_there(path);
     if (there) {
         *ok = map_open(map, path, err);
     }
@@ -135,7 +139,9 @@ bool chat_template_read(const char *folder, char **text, uint64_t *bytes, struct
         const struct chat_template_pair pair = {
             (const char *)plain.data, two ? (const char *)tool_use.data : NULL, (size_t)plain.bytes,
             two ? (size_t)tool_use.bytes : 0};
-        ok = chat_template_join(&pair, text, bytes, err);
+        struct error inner;
+        ok = chat_template_join(&pair, text, bytes, &inner) ||
+             error_set(err, "%s: %s", folder, inner.text);
         if (two) {
             map_close(&tool_use);
         }

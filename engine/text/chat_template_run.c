@@ -2,7 +2,6 @@
  * output buffer; what a macro or a block captures is taken off its end again.
  */
 #include <assert.h>
-#include <string.h>
 
 #include "engine/text/chat_template_internal.h"
 

@@ -1,5 +1,4 @@
 /* The tests of Jinja: what may stand behind "is". Each returns a boolean. */
-#include <string.h>
 
 #include "engine/text/chat_template_internal.h"
 

@@ -1,12 +1,12 @@
 #include "engine/text/json_file.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "engine/text/json_values.h"
 #include "format/map.h"
 
 #define MAX_BYTES (UINT64_C(256) << 20)
-/* A parsed text takes some 150 bytes a value. The largest real tokenizer.json has two million. */
+/* The largest real tokenizer.json has two million. */
 #define MAX_VALUES 8000000
 
 char *json_file_path(const char *folder, const char *name, struct error *err)
@@ -19,16 +19,6 @@ char *json_file_path(const char *folder, const char *name, struct error *err)
     return path;
 }
 
-static bool has_too_many_values(const struct map *map)
-{
-    uint64_t values = 0;
-    for (uint64_t i = 0; i < map->bytes; i++) {
-        uint8_t c = map->data[i];
-        values += c == ',' || c == '[' || c == '{';
-    }
-    return values > MAX_VALUES;
-}
-
 static bool load(const char *path, json_t **root, struct error *err)
 {
     struct map map;
@@ -39,7 +29,7 @@ static bool load(const char *path, json_t **root, struct error *err)
         map_close(&map);
         return error_set(err, "%s is larger than 256 MiB; is it the right file?", path);
     }
-    if (has_too_many_values(&map)) {
+    if (json_values_most((const char *)map.data, map.bytes) > MAX_VALUES) {
         map_close(&map);
         return error_set(err, "%s has more than %d values; is it the right file?", path,
                          MAX_VALUES);
@@ -71,7 +61,7 @@ bool json_file_load(const char *folder, const char *name, json_t **root, struct 
     if (!path) {
         return false;
     }
-    bool ok = access(path, F_OK) != 0 || load(path, root, err);
+    bool ok = !map_is_there(path) || load(path, root, err);
     free(path);
     return ok;
 }

@@ -3,7 +3,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 /* tokenizer.ggml.token_type */
 enum tokenizer_gguf_type {

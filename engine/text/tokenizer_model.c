@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/text/protobuf.h"
 #include "engine/text/tokenizer_charsmap.h"

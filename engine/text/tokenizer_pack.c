@@ -1,7 +1,6 @@
 #include "engine/text/tokenizer_pack.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "engine/text/json_file.h"
@@ -72,12 +71,12 @@ bool tokenizer_pack(const char *folder, void **section, uint64_t *bytes, struct 
     }
     if (!root) {
         char *path = json_file_path(folder, "tokenizer.model", err);
-        bool ok = path && (access(path, F_OK) == 0
-                               ? pack_model(folder, path, section, bytes, err)
-                               : error_set(err,
-                                           "%s/tokenizer.json does not exist, nor does "
-                                           "tokenizer.model; a checkpoint needs one of them",
-                                           folder));
+        bool ok = path &&
+                  (map_is_there(path) ? pack_model(folder, path, section, bytes, err)
+                                      : error_set(err,
+                                                  "%s/tokenizer.json does not exist, nor does "
+                                                  "tokenizer.model; a checkpoint needs one of them",
+                                                  folder));
         free(path);
         return ok;
     }

@@ -8,7 +8,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "engine/text/tokenizer.h"
 #include "engine/text/tokenizer_tables.h"

@@ -10,6 +10,14 @@
  *     vk_import    the host's memory, in place       vk_probe     kernels that measure
  *     vk_peaks     how fast the device is            vk_tune      better sizes of kernels, tried
  *     vk           struct backend_functions          vk_report    vk_compile_all
+ *     vk_verdict   which tiers are used (vk_driver_faults: known faults; vk_kept: files read)
+ *
+ * And what needs no device:
+ *
+ *     vk_caps      limits and tiers                  vk_tuning    sizes of kernels
+ *     vk_ops       how each op is dispatched         vk_plan      what plans are put together from
+ *     vk_product   products among them               vk_plan_each  the plans of every shader
+ *     vk_attention  how attention is cut up          vk_matrix    cooperative matrices that suit
  *
  * Order: everything we submit goes to one queue. Every command buffer ends with a barrier that
  * makes its writes visible to whatever comes after it, and to the host; so a submit needs to wait

@@ -18,9 +18,9 @@
  * their loops: on a CPU that plays a GPU, one subgroup. Lavapipe leaves loops after 65535 rounds of
  * an invocation, whichever they were. */
 #define MOST_ROUNDS 32768
-static uint32_t team_size(const struct vk_caps *caps, uint32_t wanted, uint64_t items)
+static uint32_t team_size(const struct vk_caps *caps, uint64_t items)
 {
-    uint32_t most = vk_plan_group_size(caps, wanted);
+    uint32_t most = vk_plan_group_size(caps, 256);
     uint32_t size = vk_plan_eight_lanes(caps) ? 8 : most;
     while (size < most && items / size > MOST_ROUNDS) {
         size *= 2;
@@ -42,7 +42,7 @@ static void plan_rms_norm(const struct op *op, const struct vk_caps *caps, struc
     } else {
         vk_plan_begin(plan, "rms_norm", vk_plan_group_size(caps, args->dim <= 256 ? 64 : 256));
     }
-    vk_plan_groups(plan, caps, args->rows_per_token, args->last_only ? 1 : op->max_tokens, 1);
+    vk_plan_groups(plan, caps, args->rows_per_token, args->last_only ? 1 : op->max_tokens);
 }
 
 static void plan_matmul(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
@@ -133,7 +133,7 @@ static void plan_attention_prepare(const struct op *op, const struct vk_caps *ca
         vk_plan_begin(plan, vk_plan_variant("attention_prepare_software", op->dtype), 8);
         vk_plan_constant(plan, args->head_dim);
         vk_plan_constant(plan, args->n_rotated);
-        vk_plan_groups(plan, caps, 1, op->max_tokens, 1);
+        vk_plan_groups(plan, caps, 1, op->max_tokens);
         return;
     }
     uint32_t store_heads = op->dtype == DTYPE_Q8_0 && args->head_dim % 64 != 0 ? 2 : 1;
@@ -141,7 +141,7 @@ static void plan_attention_prepare(const struct op *op, const struct vk_caps *ca
     vk_plan_constant(plan, args->head_dim);
     vk_plan_constant(plan, store_heads);
     vk_plan_groups(plan, caps, args->heads + vk_plan_divide_up(args->kv_heads, store_heads),
-                   op->max_tokens, 1);
+                   op->max_tokens);
 }
 
 /* The two caches, and the pairs of q. */
@@ -157,7 +157,7 @@ static void plan_attention_latent_prepare(const struct op *op, const struct vk_c
     vk_plan_constant(plan, args->rank);
     vk_plan_constant(plan, args->rope_dim);
     vk_plan_groups(plan, caps, 2 + vk_plan_divide_up(args->heads * (args->rope_dim / 2), size),
-                   op->max_tokens, 1);
+                   op->max_tokens);
 }
 
 static void plan_attention_tiles(const struct op *op, const struct vk_caps *caps,
@@ -244,8 +244,8 @@ static void plan_router(const struct op *op, const struct vk_caps *caps, struct 
 {
     op_assert_router(&op->args.router.rule);
     uint64_t n_experts = op->args.router.rule.n_experts; /* each is compared with all */
-    vk_plan_begin(plan, "router", team_size(caps, 256, 2 * n_experts * n_experts));
-    vk_plan_groups(plan, caps, 1, op->max_tokens, 1);
+    vk_plan_begin(plan, "router", team_size(caps, 2 * n_experts * n_experts));
+    vk_plan_groups(plan, caps, 1, op->max_tokens);
 }
 
 /* For one token. */
@@ -269,8 +269,8 @@ static void plan_expert_group(const struct op *op, const struct vk_caps *caps, s
 {
     const struct expert_group_args *args = &op->args.expert_group;
     uint64_t pairs = (uint64_t)op->max_tokens * args->top_k;
-    vk_plan_begin(plan, "expert_group", team_size(caps, 256, 3 * (pairs + args->n_experts)));
-    vk_plan_groups(plan, caps, args->n_experts + 1, 1, 1);
+    vk_plan_begin(plan, "expert_group", team_size(caps, 3 * (pairs + args->n_experts)));
+    vk_plan_groups(plan, caps, args->n_experts + 1, 1);
 }
 
 static void plan_expert_combine(const struct op *op, const struct vk_caps *caps,
@@ -279,7 +279,7 @@ static void plan_expert_combine(const struct op *op, const struct vk_caps *caps,
     uint32_t hidden = op->args.expert_combine.hidden;
     if (vk_plan_eight_lanes(caps) && hidden % 4 == 0) {
         vk_plan_begin(plan, "expert_combine_software", 8);
-        vk_plan_groups(plan, caps, vk_plan_divide_up(hidden, 256), op->max_tokens, 1);
+        vk_plan_groups(plan, caps, vk_plan_divide_up(hidden, 256), op->max_tokens);
         return;
     }
     vk_plan_items(plan, caps, "expert_combine", 256, hidden, op->max_tokens);
@@ -287,7 +287,7 @@ static void plan_expert_combine(const struct op *op, const struct vk_caps *caps,
 
 static void plan_argmax(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)
 {
-    vk_plan_begin(plan, "argmax", team_size(caps, 256, op->args.argmax.dim));
+    vk_plan_begin(plan, "argmax", team_size(caps, op->args.argmax.dim));
 }
 
 static void plan_sample(const struct op *op, const struct vk_caps *caps, struct vk_plan *plan)

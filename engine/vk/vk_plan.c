@@ -87,13 +87,12 @@ uint32_t vk_plan_group_size(const struct vk_caps *caps, uint32_t wanted)
     return wanted;
 }
 
-void vk_plan_groups(struct vk_plan *plan, const struct vk_caps *caps, uint32_t x, uint32_t y,
-                    uint32_t z)
+void vk_plan_groups(struct vk_plan *plan, const struct vk_caps *caps, uint32_t x, uint32_t y)
 {
-    assert(x <= caps->max_groups[0] && y <= caps->max_groups[1] && z <= caps->max_groups[2]);
+    assert(x <= caps->max_groups[0] && y <= caps->max_groups[1]);
     plan->groups[0] = x;
     plan->groups[1] = y;
-    plan->groups[2] = z;
+    plan->groups[2] = 1;
 }
 
 void vk_plan_fold(struct vk_plan *plan, const struct vk_caps *caps, uint32_t dimension,
@@ -110,5 +109,5 @@ void vk_plan_items(struct vk_plan *plan, const struct vk_caps *caps, const char 
 {
     uint32_t size = vk_plan_group_size(caps, wanted);
     vk_plan_begin(plan, shader, size);
-    vk_plan_groups(plan, caps, vk_plan_divide_up(items, size), tokens, 1);
+    vk_plan_groups(plan, caps, vk_plan_divide_up(items, size), tokens);
 }

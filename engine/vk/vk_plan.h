@@ -20,9 +20,8 @@ void vk_plan_constant(struct vk_plan *plan, uint32_t value);
 bool vk_plan_eight_lanes(const struct vk_caps *caps);
 /* The largest power of two within the device's limits and `wanted`, a power of two. */
 uint32_t vk_plan_group_size(const struct vk_caps *caps, uint32_t wanted);
-/* Work-groups x, y, z. */
-void vk_plan_groups(struct vk_plan *plan, const struct vk_caps *caps, uint32_t x, uint32_t y,
-                    uint32_t z);
+/* x times y work-groups. */
+void vk_plan_groups(struct vk_plan *plan, const struct vk_caps *caps, uint32_t x, uint32_t y);
 /* A long row of work-groups, folded into two dimensions that start at `dimension`. */
 void vk_plan_fold(struct vk_plan *plan, const struct vk_caps *caps, uint32_t dimension,
                   uint32_t count);

@@ -284,7 +284,7 @@ static void plan_tiles(struct vk_plan *plan, const struct vk_caps *caps, enum dt
         plan->subgroup = choice.emulated ? 0 : choice.matrix_subgroup;
     }
     uint32_t rows = choice.teams ? 128 : 64;
-    vk_plan_groups(plan, caps, vk_plan_divide_up(product->rows, rows), tiles, 1);
+    vk_plan_groups(plan, caps, vk_plan_divide_up(product->rows, rows), tiles);
 }
 
 /* The smallest tile that holds them all, or the largest there is. */

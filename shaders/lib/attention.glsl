@@ -105,16 +105,6 @@ void keep_keys(vec4 keys[KEY_ITEMS])
     }
 }
 
-/* sum + a . b: dot() and a sum are more instructions than four that multiply and add. */
-float add_dot(vec4 a, vec4 b, float sum)
-{
-    sum += a.x * b.x;
-    sum += a.y * b.y;
-    sum += a.z * b.z;
-    sum += a.w * b.w;
-    return sum;
-}
-
 /* shared_weights = scores of the block's rows with the queries, LOWEST where a query does not see the
  * row. Ends without a barrier. */
 void score_block(attention_tile tile, uint block)

@@ -86,16 +86,6 @@ float lanes_sum(float sums[QUERIES])
     return sums[0];
 }
 
-/* sum + a . b */
-float add_dot(vec4 a, vec4 b, float sum)
-{
-    sum += a.x * b.x;
-    sum += a.y * b.y;
-    sum += a.z * b.z;
-    sum += a.w * b.w;
-    return sum;
-}
-
 /* The lanes' scores with ROWS rows. */
 void score_rows(vec4 queries[QUERY_FOURS], out float scores[ROWS])
 {

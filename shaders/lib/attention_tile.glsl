@@ -1,5 +1,6 @@
 /* Which queries and which rows of the caches a work-group of attention has (lib/attention.glsl says
- * how they are shared out), and where the splits of a tile leave what they found.
+ * how they are shared out), where the splits of a tile leave what they found, and the product of a
+ * query and a key.
  *
  * The shader that includes this names QUERIES and ROWS, has `args` with step, parts and capacity, and
  * defines the functions that are declared here.
@@ -74,4 +75,14 @@ uint part_begin(attention_tile tile, uint split, uint i)
 {
     uint part = (tile.number * (gl_NumWorkGroups.x / attention_kv_heads()) + split) * QUERIES + i;
     return uint(ATTENTION_MAX_TILES) + part * (attention_value_dim() + 2u);
+}
+
+/* sum + a . b: dot() and a sum are more instructions than four that multiply and add. */
+float add_dot(vec4 a, vec4 b, float sum)
+{
+    sum += a.x * b.x;
+    sum += a.y * b.y;
+    sum += a.z * b.z;
+    sum += a.w * b.w;
+    return sum;
 }

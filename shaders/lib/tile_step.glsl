@@ -47,7 +47,7 @@ uvec2 step_unit(uvec2 address, uint unit)
 /* Eights of a piece that share a scale. */
 #define STEP_TOGETHER (4u / CODES_SCALES)
 
-/* Codes are 0 .. STEP_FARTHEST, or that far from STEP_CENTER on either side, once step_codes has
+/* Codes are 0 .. STEP_FARTHEST, or that far from STEP_CENTER on either side, once step_unsigned has
  * made them unsigned; only the former have an offset of their own, scale.y. */
 #ifdef CODES_CENTER
 #define STEP_OFFSETS false

@@ -1,6 +1,5 @@
 /* What the writer wrote, the reader finds; and everything that is no .moxie file is refused. */
 #include <criterion/criterion.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,6 @@
 /* Writing: all or nothing, whatever goes wrong. */
 #include <criterion/criterion.h>
 #include <dirent.h>
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

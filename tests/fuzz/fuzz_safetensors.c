@@ -1,7 +1,6 @@
 /* Safetensors: one file, or an index with up to four shards. An input is the bytes of the file; or
  * the index and the shards a.safetensors, b.safetensors ..., as parts. */
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

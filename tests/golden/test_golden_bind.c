@@ -1,7 +1,6 @@
 /* Files that do not hold the model their numbers tell of: each is refused with a sentence that
  * names what is wrong; and tensors that only some files have. */
 #include <criterion/criterion.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -2,7 +2,6 @@
  * on a GPU those of the CPU; and what a session holds when they end.
  */
 #include <criterion/criterion.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "engine/model/importance_weights.h"
@@ -368,13 +367,14 @@ Test(golden_importance, the_demo_model_loses_less, .timeout = 300)
 
     double *exact = log_probabilities(exact_path, ids + half, n - half);
     /* The mix q2_k gives down more bits by itself, which for this model, whose training made all
-     * experts work alike, is as good; q3_k gives all the same. */
+     * experts work alike, is as good: divergences differ by as little as the rounding of kernels
+     * does, perplexity is what gains. q3_k gives all the same. */
     static const char *const types[] = {"q2_k", "q3_k"};
-    static const double budget_bounds[] = {1.05, 0.95};
+    static const double bounds[] = {1.05, 0.95};
     printf("type  statistics  experts by use      bytes  KL divergence  perplexity (f32: %.2f)\n",
            perplexity(exact, ids + half, n - half, vocabulary));
     for (size_t t = 0; t < 2; t++) {
-        double lost[3];
+        double lost[3], perplexities[3];
         off_t bytes[3];
         for (size_t i = 0; i < 3; i++) {
             char options[4096];
@@ -386,15 +386,17 @@ Test(golden_importance, the_demo_model_loses_less, .timeout = 300)
             cr_assert_eq(stat(path, &status), 0);
             double *logs = log_probabilities(path, ids + half, n - half);
             lost[i] = divergence(exact, logs, n - half, vocabulary);
+            perplexities[i] = perplexity(logs, ids + half, n - half, vocabulary);
             bytes[i] = status.st_size;
             printf("%-5s %10s  %14s  %9lld  %13.5f  %10.3f\n", types[t], i > 0 ? "yes" : "no",
-                   i > 1 ? "yes" : "no", (long long)bytes[i], lost[i],
-                   perplexity(logs, ids + half, n - half, vocabulary));
+                   i > 1 ? "yes" : "no", (long long)bytes[i], lost[i], perplexities[i]);
             free(logs);
         }
-        cr_expect_lt(lost[1], lost[0], "%s: statistics do not help", types[t]);
+        cr_expect_lt(lost[1], bounds[t] * lost[0], "%s: statistics do not help", types[t]);
+        cr_expect(t == 1 || perplexities[1] < 0.99 * perplexities[0],
+                  "%s: statistics do not help in perplexity", types[t]);
         cr_expect_leq(bytes[2], bytes[0], "%s: the budget is exceeded", types[t]);
-        cr_expect_lt(lost[2], budget_bounds[t] * lost[1], "%s: types by use do not help", types[t]);
+        cr_expect_lt(lost[2], bounds[t] * lost[1], "%s: types by use do not help", types[t]);
     }
     free(exact);
     free(ids);

@@ -1,7 +1,6 @@
 /* The rules that hold the house up: includes point down, file names are unique, every C file is
  * formatted. */
 #include <criterion/criterion.h>
-#include <ctype.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -223,7 +223,7 @@ Test(chat_messages, texts_that_are_not_json)
     expect_broken("[{\"role\": \"user\", \"content\": 123456789012345678901234567890}]", "integer");
     expect_broken("[{\"role\": \"user\", \"content\": 1e999}]", "overflow");
     expect_broken("[{\"role\": \"user\", \"content\": NaN}]", "NaN");
-    char *deep = repeated("[{\"role\": \"user\", \"content\": [{\"x\": ", "[", 1000000, "");
+    char *deep = repeated("[{\"role\": \"user\", \"content\": [{\"x\": ", "[", 500000, "");
     expect_broken(deep, "depth");
     free(deep);
     deep = repeated("[{\"role\": \"user\", \"content\": [{\"x\": ", "[", 197, "");
@@ -237,6 +237,9 @@ Test(chat_messages, texts_that_are_not_json)
     char *large =
         repeated("[{\"role\": \"user\", \"content\": \"", "0123456789abcdef", 1 << 20, "\"}]");
     expect_broken(large, "more than the 16777216 that are read");
+    free(large);
+    large = repeated("[", "{},", 1000000, "{}]"); /* more than 200 MB when parsed */
+    expect_broken(large, "more than 1000000 values");
     free(large);
 }
 

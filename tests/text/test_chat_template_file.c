@@ -1,6 +1,5 @@
 /* Templates with names: with tools given, "tool_use" speaks, else "default", and each as if it were
  * alone. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -128,4 +127,27 @@ Test(chat_template_file, not_there)
     cr_assert(check_write_file(config, wrong, strlen(wrong)));
     cr_assert(!chat_template_read(check_temp_dir(), &text, &bytes, &err));
     cr_expect(strstr(err.text, "\"chat_template\""), "%s", err.text);
+}
+
+/* A file of no end is not copied, and a link to nothing is not an absent template. */
+Test(chat_template_file, strange_files)
+{
+    static const char *const names[] = {"chat_template.jinja", "tokenizer_config.json"};
+    struct error err = {0};
+    char *text;
+    uint64_t bytes;
+    const char *path = check_path(check_temp_dir(), names[0]);
+    cr_assert(check_write_file(path, "x", 1));
+    cr_assert_eq(truncate(path, (off_t)1 << 40), 0);
+    cr_assert(!chat_template_read(check_temp_dir(), &text, &bytes, &err));
+    cr_expect(strstr(err.text, "1099511627776 bytes"), "%s", err.text);
+    cr_expect(strstr(err.text, check_temp_dir()), "%s", err.text);
+    for (size_t i = 0; i < 2; i++) {
+        path = check_path(check_temp_dir(), names[i]);
+        unlink(path);
+        cr_assert_eq(symlink("../blobs/nothing", path), 0);
+        cr_assert(!chat_template_read(check_temp_dir(), &text, &bytes, &err), "%s", names[i]);
+        cr_expect(strstr(err.text, "a link to a file that is not there"), "%s", err.text);
+        unlink(path);
+    }
 }

@@ -1,5 +1,4 @@
 /* Tokens that files beside tokenizer.model add to it. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

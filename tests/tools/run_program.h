@@ -1,8 +1,6 @@
 /* Runs the built program and keeps what it says. */
 #pragma once
 
-#include <stddef.h>
-
 struct program_run {
     int status; /* exit code, or 128 + signal */
     char *out, *err;

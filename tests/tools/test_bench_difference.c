@@ -22,3 +22,24 @@ Test(bench_difference, ratio_and_spread)
     expect(100, 3, 80, 18, 0.8, false);
     expect(80, 18, 100, 3, 1.25, false);
 }
+
+static bool slows(uint32_t n, double a, double b, double c, double d, double e)
+{
+    const double seconds[] = {a, b, c, d, e};
+    return bench_slows_down(seconds, n);
+}
+
+Test(bench_difference, growing_slower)
+{
+    cr_expect(slows(5, 1, 1.02, 1.05, 1.1, 1.2));
+    cr_expect(slows(3, 1, 1, 1.2, 0, 0));
+    cr_expect(slows(4, 0.5, 0.55, 0.6, 0.65, 0));
+    cr_expect_not(slows(5, 1, 1.02, 1.01, 1.03, 1.02), "too little");
+    cr_expect_not(slows(5, 1, 1.3, 1.2, 1.1, 1.2), "not since the first half");
+    cr_expect_not(slows(5, 1.2, 1.1, 1.05, 1.02, 1));
+    cr_expect_not(slows(2, 1, 2, 0, 0, 0), "two may differ by chance");
+    cr_expect_not(slows(1, 3, 0, 0, 0, 0));
+    cr_expect_not(slows(5, 0.001, 0.001, 0.002, 0.003, 0.004), "milliseconds do");
+    cr_expect_not(slows(5, 0.2, 0.21, 0.25, 0.3, 0.35), "too short together");
+    cr_expect_not(slows(4, 0.15, 0.8, 0.9, 1.5, 0), "one is short");
+}

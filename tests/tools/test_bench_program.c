@@ -2,7 +2,6 @@
  * every format can be read; all runs use the demo model on the CPU. */
 #include <criterion/criterion.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -106,6 +105,22 @@ Test(bench_program, combinations_and_peaks)
     json_decref(rows);
 }
 
+/* Models also come with -m; an answer has no more tokens at a time than it has. */
+Test(bench_program, named_models_and_batches_too_large)
+{
+    char arguments[8192];
+    const char *path = check_source_path("models/moxie-tiny.moxie");
+    snprintf(arguments, sizeof(arguments),
+             "-p 0 -n 2 -r 1 --no-peaks --batch 4,2 -m '%s' --model '%s'", path, path);
+    json_t *rows = run_lines(arguments);
+    cr_assert_eq(json_array_size(rows), 2);
+    cr_expect_str_eq(text(json_array_get(rows, 1), "test"), "tg2b2");
+    json_decref(rows);
+    const struct program_run *run = run_moxie(NULL, BENCH "-p 0 -n 2 -r 1 --no-peaks --batch 4");
+    cr_expect_eq(run->status, 0);
+    cr_expect_not_null(strstr(run->err, "no 4 at a time"), "%s", run->err);
+}
+
 Test(bench_program, types_and_random_tokens)
 {
     json_t *rows = run_lines("-p 0 -n 1 -r 1 --no-peaks --random --type keep,q4_0");
@@ -122,14 +137,17 @@ Test(bench_program, types_and_random_tokens)
 
 Test(bench_program, times_of_ops)
 {
-    json_t *rows = run_lines("-p 4 -n 1 -r 1 --no-peaks --ops");
-    double tokens = 0, prompts = 0;
+    json_t *rows = run_lines("-p 4 -n 1 -r 1 --no-peaks --ops --batch 1,3");
+    double tokens = 0, prompts = 0, batches = 0;
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
         cr_expect_str_eq(text(row, "kind"), "op");
         cr_expect_gt(number(row, "seconds"), 0);
         cr_expect_gt(number(row, "calls"), 0);
-        *(strcmp(text(row, "test"), "tg1") == 0 ? &tokens : &prompts) += number(row, "bytes");
+        cr_expect(json_is_null(json_object_get(row, "predicted_seconds")));
+        *(strcmp(text(row, "test"), "tg1") == 0     ? &tokens
+          : strcmp(text(row, "test"), "tg3b3") == 0 ? &batches
+                                                    : &prompts) += number(row, "bytes");
         if (strcmp(text(row, "op"), "expert_gate_up") == 0) {
             cr_expect_eq(number(row, "calls"), 4);
             cr_expect_str_eq(text(row, "type"), "q8_0");
@@ -137,7 +155,8 @@ Test(bench_program, times_of_ops)
     }
     cr_expect_gt(tokens, 3120400);
     cr_expect_lt(tokens, 3120400 * 1.2);
-    cr_expect_gt(prompts, tokens);
+    cr_expect_gt(batches, tokens);
+    cr_expect_gt(prompts, batches);
     json_decref(rows);
 }
 
@@ -211,19 +230,35 @@ Test(bench_program, csv_and_markdown)
     cr_expect_not_null(strstr(run->out, "| pp4 "), "%s", run->out);
     cr_expect_not_null(strstr(run->out, " ± "));
     cr_expect_not_null(strstr(run->out, "\nCPU, "), "what ran it is below the table");
+    cr_expect_str_eq(run->err, "", "milliseconds do not heat anything");
 }
 
 Test(bench_program, wrong_options)
 {
     static const char *const wrong[] = {
-        "-p x",      "-p 1,,2",        "-p ''",   "-p 4,",     "-p -1",        "-n 99999999999",
-        "--batch 0", "-r 0",           "-r 1001", "-o xml",    "--device ''",  "--device cpu,",
-        "--type ''", "--kv-type q4_0", "compare", "compare a", "compare a b c"};
+        "-p x",         "-p 1,,2",        "-p ''",       "-p 4,",
+        "-p -1",        "-n 99999999999", "-p 0 -n 0",   "--peaks --no-peaks",
+        "-r x",         "--vram 1Q",      "--batch 0",   "-r 0",
+        "-r 1001",      "-o xml",         "--device ''", "--device cpu,",
+        "--type ''",    "--kv-type q4_0", "compare",     "compare a",
+        "compare a b c"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         const struct program_run *run = run_moxie(NULL, "bench %s", wrong[i]);
         cr_expect_eq(run->status, 2, "%s: exit %d", wrong[i], run->status);
         cr_expect_str_empty(run->out);
         cr_expect_not_null(strstr(run->err, "moxie"), "%s", run->err);
+    }
+    static const char *const limits[][2] = {
+        {"-d 100000000", "from 0 to 16777216"},
+        {"--batch 0", "from 1 to 4096"},
+        {"-p 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1",
+         "at most 32 numbers"},
+        {"-p 12x", "like 512,2048"},
+        {"--vram 1Q", "like 512M"},
+    };
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        const char *err = run_moxie(NULL, "bench %s", limits[i][0])->err;
+        cr_expect_not_null(strstr(err, limits[i][1]), "%s: %s", limits[i][0], err);
     }
 }
 
@@ -286,10 +321,10 @@ Test(bench_program, compare)
         "one                            | pp512          |      100.00 ± 1.00 |      150.00 ± 2.00 "
         "|  "
         "1.500 | B is faster",
-        "one                            | tg128@d16      |       10.00 ± 1.00 |        5.00 ± 0.50 "
+        "one, 2 threads                 | tg128@d16      |       10.00 ± 1.00 |        5.00 ± 0.50 "
         "|  "
         "0.500 | B is slower",
-        "one                            | tg128@d16      |       20.00 ± 1.00 |       19.00 ± 0.50 "
+        "one, 4 threads                 | tg128@d16      |       20.00 ± 1.00 |       19.00 ± 0.50 "
         "|  "
         "0.950 | within the spread",
     };
@@ -334,6 +369,56 @@ Test(bench_program, compare_bad_files)
         run_moxie(NULL, "bench compare '%s' '%s'", good, check_path(folder, "missing"));
     cr_expect_eq(run->status, 1);
     cr_expect_not_null(strstr(run->err, "missing"), "%s", run->err);
+    run = run_moxie(NULL, "bench compare '%s' '%s'", good, folder);
+    cr_expect_eq(run->status, 1);
+    cr_expect_not_null(strstr(run->err, "could not be read"), "a folder: %s", run->err);
+}
+
+/* Results by the million would be compared with each other for hours. */
+Test(bench_program, compare_too_much)
+{
+    static const char line[] = "{\"avg_ts\":1}\n";
+    enum { LINES = 20000, BYTES = 17 << 20, LENGTH = sizeof(line) - 1 };
+    const char *path = check_path(check_temp_dir(), "many.jsonl");
+    char *text = malloc(BYTES);
+    for (size_t i = 0; i < LINES; i++) {
+        memcpy(text + i * LENGTH, line, LENGTH);
+    }
+    check_write_file(path, text, LINES * LENGTH);
+    const struct program_run *run = run_moxie(NULL, "bench compare '%s' '%s'", path, path);
+    cr_expect_eq(run->status, 1);
+    cr_expect_not_null(strstr(run->err, "has more than 4096 results"), "%s", run->err);
+    memset(text, ' ', BYTES);
+    check_write_file(path, text, BYTES);
+    run = run_moxie(NULL, "bench compare '%s' '%s'", path, path);
+    cr_expect_eq(run->status, 1);
+    cr_expect_not_null(strstr(run->err, "too long"), "%s", run->err);
+    memset(text, '[', BYTES);
+    check_write_file(path, text, BYTES / 2);
+    run = run_moxie(NULL, "bench compare '%s' '%s'", path, path);
+    cr_expect_eq(run->status, 1);
+    cr_expect_not_null(strstr(run->err, "more than a million values"), "%s", run->err);
+    free(text);
+}
+
+/* What is cut to fit, and the names of files, stay whole characters, and none that controls. */
+Test(bench_program, compare_names)
+{
+    static const char text[] = "{\"avg_ts\":1,\"model_filename\":"
+                               "\"a\\u65e5\\u65e5\\u65e5\\u65e5\\u65e5\\u65e5\\u65e5\\u65e5"
+                               "\\u65e5\\u65e5\\u65e5\\u65e5\\u65e5\\u65e5\\u65e5\\u65e5\\u65e5\\u6"
+                               "5e5\\u65e5\\u65e5\\u65e5\\u65e5\","
+                               "\"test\":\"\\u009b2J|\\u001b[2J\"}";
+    const char *path = check_path(check_temp_dir(), "a\nb\x1b[2J.jsonl");
+    check_write_file(path, text, strlen(text));
+    const struct program_run *run = run_moxie(NULL, "bench compare '%s' '%s'", path, path);
+    cr_assert_eq(run->status, 0, "%s", run->err);
+    /* 21 of three bytes behind the first: the 22nd is cut. */
+    cr_expect_not_null(strstr(run->out, "\xE6\x97\xA5 | ??2J??[2J "), "%s", run->out);
+    check_write_file(path, "", 0);
+    run = run_moxie(NULL, "bench compare '%s' '%s'", path, path);
+    cr_expect_eq(run->status, 1);
+    cr_expect_not_null(strstr(run->err, "a?b?[2J.jsonl"), "%s", run->err);
 }
 
 /* A Vulkan device end to end, where a software one is installed. */
@@ -347,7 +432,7 @@ Test(bench_program, lavapipe)
     if (access(driver, R_OK) != 0 || !strstr(run->out, "vulkan:0")) {
         cr_skip("lavapipe is not here");
     }
-    run = run_moxie(NULL, "bench --device vulkan:0 -o jsonl -p 4 -n 2 -r 1 --no-warmup --no-peaks");
+    run = run_moxie(NULL, "bench --device vulkan:0 -o jsonl -p 4 -n 2 -r 1 --threads 1,2");
     cr_assert_eq(run->status, 0, "%s", run->err);
     json_t *row = json_loads(run->out, JSON_DISABLE_EOF_CHECK, NULL);
     cr_assert_not_null(row, "%s", run->out);
@@ -356,7 +441,11 @@ Test(bench_program, lavapipe)
     cr_expect_eq(number(row, "submits"), 1);
     cr_expect_gt(number(row, "barriers"), 4);
     cr_expect_gt(number(row, "active_bytes_per_token"), 1e5);
+    cr_expect_gt(number(row, "predicted_ts"), 0);
     json_decref(row);
+    const char *second = strchr(run->out, '\n');
+    cr_expect_str_eq(strchr(second + 1, '\n'), "\n", "threads of the CPU change nothing there: %s",
+                     run->out);
     run = run_moxie(NULL, "bench --device vulkan:0 -o jsonl -p 0 -n 1 -r 1 --no-peaks --ops");
     cr_assert_eq(run->status, 0, "%s", run->err);
     cr_expect_not_null(strstr(run->out, "\"op\":\"expert_gate_up\""), "%s", run->out);

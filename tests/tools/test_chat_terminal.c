@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/check.h"
 #include "tests/tools/pseudo_terminal.h"
@@ -222,6 +223,23 @@ Test(chat_terminal, thoughts)
 }
 
 /* A model cannot clear the screen. */
+/* A model that is cut off while it is talked with, as by a download that begins anew. */
+Test(chat_terminal, a_file_that_is_cut_off)
+{
+    size_t bytes;
+    struct pseudo_terminal terminal;
+    const char *path = check_path(check_temp_dir(), "cut\n.moxie");
+    char *model = check_read_file(check_source_path("models/moxie-tiny.moxie"), &bytes);
+    cr_assert(check_write_file(path, model, bytes));
+    free(model);
+    open_chat(&terminal, (const char *const[]){"chat", path, "--device", "cpu", NULL});
+    cr_assert_eq(truncate(path, 4096), 0);
+    pseudo_terminal_send(&terminal, "Hello\r");
+    pseudo_terminal_expect(&terminal, "moxie: /");
+    pseudo_terminal_expect(&terminal, ".moxie became shorter while it was read");
+    cr_expect_eq(pseudo_terminal_close(&terminal), 1);
+}
+
 Test(chat_terminal, control_characters_of_a_model)
 {
     static const int script[] = {261, 'O', 0x1B, '[', '2', 'J', 0xC2, 0x9B, 'K', 262, -1};

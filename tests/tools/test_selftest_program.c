@@ -12,7 +12,7 @@ Test(selftest_program, the_processor_passes)
     const struct program_run *run = run_moxie(NULL, "selftest --device cpu --quick --no-cache");
     cr_assert_eq(run->status, 0, "%s%s", run->out, run->err);
     cr_expect_eq(strncmp(run->out, "moxie ", 6), 0, "%s", run->out);
-    cr_expect(strstr(run->out, " checks, 1 sets of tiers | ok"), "%s", run->out);
+    cr_expect(strstr(run->out, " checks, 1 set of tiers | ok"), "%s", run->out);
     cr_expect_eq(strchr(run->out, '\n'), run->out + strlen(run->out) - 1, "one line: %s", run->out);
     cr_expect_str_eq(run->err, "", "quiet in a pipe");
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "engine/model/synthetic_shapes.h"
 #include "engine/moxie.h"
@@ -237,11 +238,30 @@ Test(synth, failures_leave_nothing)
     run = run_moxie(NULL, "synth tiny-mixtral '%s'", path_of("x.bin"));
     cr_expect_eq(run->status, 2);
     run = run_moxie(NULL, "synth tiny-mixtral '%s' --layers 100000", path_of("x.gguf"));
-    cr_expect_eq(run->status, 1);
-    cr_expect(strstr(run->err, "num_hidden_layers"), "%s", run->err);
+    cr_expect_eq(run->status, 2);
+    cr_expect(strstr(run->err, "from 1 to 512"), "%s", run->err);
     run = run_moxie(NULL, "synth tiny-mixtral '%s'", path_of("none/x.gguf"));
     cr_expect_eq(run->status, 1);
     struct stat status;
     cr_expect_neq(stat(path_of("x.gguf"), &status), 0);
     cr_expect_neq(stat(path_of("x.bin"), &status), 0);
+}
+
+/* What has no room is refused before it is begun. */
+Test(synth, disks_that_are_too_small)
+{
+    struct statvfs volume;
+    cr_assert_eq(statvfs(check_temp_dir(), &volume), 0);
+    if ((double)volume.f_bavail * (double)volume.f_frsize > 3e12) {
+        cr_skip("the disk is too large");
+    }
+    for (int gguf = 0; gguf < 2; gguf++) {
+        const char *path = path_of(gguf ? "huge.gguf" : "huge.moxie");
+        const struct program_run *run =
+            run_moxie(NULL, "synth gpt-oss-120b '%s' --type f32 --layers 512", path);
+        cr_expect_eq(run->status, 1);
+        cr_expect(strstr(run->err, "free: make room"), "%s", run->err);
+        struct stat status;
+        cr_expect_neq(stat(path, &status), 0);
+    }
 }

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #define TINY_CHECKPOINT_MIN_VOCABULARY 264 /* ids 0 .. 263 are tokens */

@@ -1,7 +1,6 @@
 /* Memory of the host used in place: ops read it where it lies, anonymous or a mapped file, from any
  * offset; the measured choice and what is kept of it; and the ring that goes after loading. */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
